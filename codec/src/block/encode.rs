@@ -1,0 +1,172 @@
+//! The encoder of a block.
+
+use super::layout::{aligned, header_bytes};
+use super::{BlockSpec, PlaneCoding, PlaneEncodeTables};
+use crate::constants::{BLOCK_ALIGNMENT, ESCAPE_SYMBOL, MAX_WIDTH};
+use crate::pair::{Escape, symbol_of};
+use crate::rans::{StreamShape, encode_stream, max_words};
+use crate::split::{split_nibbles, split_planes};
+
+/// The tables of each plane that gets a stream.
+pub type EncodeTables<'a> = [Option<&'a PlaneEncodeTables>; MAX_WIDTH];
+
+/// Bytes of scratch memory that [`encode_block`] needs: the planes, and the symbols of one.
+pub const fn encode_scratch_bytes(spec: &BlockSpec) -> usize {
+    spec.decoded_bytes() + spec.elements
+}
+
+/// Words of scratch memory that [`encode_block`] needs for the words of one stream.
+pub const fn encode_scratch_words(spec: &BlockSpec) -> usize {
+    max_words(spec.stream_shape(1))
+}
+
+/// The most bytes that a block can take: every symbol a word, every pair an escape.
+pub fn max_block_bytes(spec: &BlockSpec) -> usize {
+    let plane = |&coding: &PlaneCoding| match coding.elements_per_symbol() {
+        None => spec.elements + BLOCK_ALIGNMENT,
+        Some(per_symbol) => {
+            let shape = spec.stream_shape(per_symbol);
+            let escapes = 4 * shape.symbols;
+            let raw = spec.elements;
+            shape.state_bytes() + 2 * max_words(shape) + escapes + raw + 3 * BLOCK_ALIGNMENT
+        }
+    };
+    aligned(header_bytes(spec)) + spec.planes().iter().map(plane).sum::<usize>()
+}
+
+/// Encodes the little-endian `elements` and returns the length of the block, which is written to
+/// the start of `out`.
+///
+/// `out` has at least [`max_block_bytes`], `scratch` [`encode_scratch_bytes`] and `words`
+/// [`encode_scratch_words`]. Panics when a buffer is too small, a stream has no tables, or a
+/// constant plane is not constant: all of them mistakes of the caller, not of the data.
+pub fn encode_block(
+    spec: &BlockSpec,
+    tables: &EncodeTables<'_>,
+    elements: &[u8],
+    scratch: &mut [u8],
+    words: &mut [u16],
+    out: &mut [u8],
+) -> usize {
+    assert_eq!(elements.len(), spec.decoded_bytes(), "elements of another size than the block");
+    assert!(spec.is_valid(), "a plane's coding that the element's width does not allow");
+    let (planes, symbols) = scratch.split_at_mut(spec.decoded_bytes());
+    split_planes(spec.layout, elements, planes);
+    let mut writer = Writer { out, at: 0 };
+    writer.zeros(aligned(header_bytes(spec)));
+    let mut header_at = 0;
+    for (plane, &coding) in spec.planes().iter().enumerate() {
+        let values = &planes[plane * spec.elements..][..spec.elements];
+        let Some(per_symbol) = coding.elements_per_symbol() else {
+            match coding {
+                PlaneCoding::Constant(value) => {
+                    assert!(values.iter().all(|&v| v == value), "plane {plane} is not constant");
+                }
+                _ => {
+                    writer.bytes(values);
+                    writer.align(BLOCK_ALIGNMENT);
+                }
+            }
+            continue;
+        };
+        let Some(tables) = tables[plane] else {
+            panic!("no table for plane {plane}, which gets a stream")
+        };
+        let shape = spec.stream_shape(per_symbol);
+        let symbols = match coding {
+            PlaneCoding::Pairs => {
+                pair_symbols(tables, values, &mut symbols[..shape.symbols]);
+                &symbols[..shape.symbols]
+            }
+            PlaneCoding::NibblePairs => {
+                let symbols = &mut symbols[..shape.symbols];
+                split_nibbles(spec.layout, elements, symbols, writer.reserve(shape.symbols));
+                writer.align(BLOCK_ALIGNMENT);
+                symbols
+            }
+            _ => values,
+        };
+        let word_count = writer.stream(shape, tables, symbols, words);
+        let escapes =
+            if coding == PlaneCoding::Pairs { writer.escapes(symbols, values) } else { 0 };
+        writer.align(BLOCK_ALIGNMENT);
+        writer.out[header_at..][..4].copy_from_slice(&word_count.to_le_bytes());
+        writer.out[header_at + 4..][..4].copy_from_slice(&escapes.to_le_bytes());
+        header_at += 8;
+    }
+    writer.at
+}
+
+/// The symbols of a paired plane: [`ESCAPE_SYMBOL`] for pairs that have no slot.
+fn pair_symbols(tables: &PlaneEncodeTables, values: &[u8], symbols: &mut [u8]) {
+    for (symbol, pair) in symbols.iter_mut().zip(values.chunks(2)) {
+        // The second element of a pair that the block's end cuts off is taken to equal the first.
+        let (first, second) = (pair[0], *pair.last().unwrap_or(&pair[0]));
+        let ranks = (tables.ranks[usize::from(first)], tables.ranks[usize::from(second)]);
+        *symbol = match ranks {
+            (Some(first), Some(second)) => {
+                symbol_of(first, second).filter(|&s| tables.has_slot[usize::from(s)])
+            }
+            _ => None,
+        }
+        .unwrap_or(ESCAPE_SYMBOL);
+    }
+}
+
+/// Appends parts to a block.
+struct Writer<'a> {
+    out: &'a mut [u8],
+    at: usize,
+}
+
+impl Writer<'_> {
+    fn reserve(&mut self, length: usize) -> &mut [u8] {
+        let reserved = &mut self.out[self.at..][..length];
+        self.at += length;
+        reserved
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len()).copy_from_slice(bytes);
+    }
+
+    fn zeros(&mut self, length: usize) {
+        self.reserve(length).fill(0);
+    }
+
+    fn align(&mut self, alignment: usize) {
+        self.zeros(self.at.next_multiple_of(alignment) - self.at);
+    }
+
+    /// Appends states and words, and returns the number of words.
+    fn stream(
+        &mut self,
+        shape: StreamShape,
+        tables: &PlaneEncodeTables,
+        symbols: &[u8],
+        buffer: &mut [u16],
+    ) -> u32 {
+        let stream = encode_stream(shape, &tables.table, symbols, buffer);
+        for state in &stream.states[..stream.state_count] {
+            self.bytes(&state.to_le_bytes());
+        }
+        let words = self.reserve(2 * stream.words.len());
+        for (bytes, word) in words.as_chunks_mut::<2>().0.iter_mut().zip(stream.words) {
+            *bytes = word.to_le_bytes();
+        }
+        self.align(4);
+        stream.words.len() as u32
+    }
+
+    /// Appends both values of every escaped pair, and returns how many there are.
+    fn escapes(&mut self, symbols: &[u8], values: &[u8]) -> u32 {
+        let mut count = 0;
+        for (pair, _) in symbols.iter().enumerate().filter(|(_, s)| **s == ESCAPE_SYMBOL) {
+            let first = values[2 * pair];
+            let second = *values.get(2 * pair + 1).unwrap_or(&first);
+            self.bytes(&Escape::new(pair as u16, first, second).0.to_le_bytes());
+            count += 1;
+        }
+        count
+    }
+}

@@ -1,0 +1,114 @@
+//! Blocks: the elements that one warp decodes alone, the unit of random access.
+
+mod decode;
+mod encode;
+mod layout;
+#[cfg(test)]
+mod tests;
+
+pub use decode::{BlockTables, decode_block, decode_scratch_bytes};
+pub use encode::{
+    EncodeTables, encode_block, encode_scratch_bytes, encode_scratch_words, max_block_bytes,
+};
+pub use layout::{BlockError, BlockLayout, Part, StreamPart};
+
+use crate::constants::{ALPHABET, LANE_RUN_BYTES, MAX_WIDTH};
+use crate::pair::RankValues;
+use crate::rans::{DecodeTable, EncodeTable, StreamShape};
+use crate::split::ElementLayout;
+
+/// How one plane of a block is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PlaneCoding {
+    /// Its bytes, as they are.
+    Raw,
+    /// The same byte in every element; the block holds nothing of it.
+    Constant(u8),
+    /// rANS, one symbol per element.
+    Symbols,
+    /// rANS, one symbol for the ranks of two neighbouring elements, with an escape list.
+    /// Only for the last plane of elements of up to four bytes.
+    Pairs,
+    /// For elements of one byte: rANS with one symbol for the high nibbles of two neighbouring
+    /// elements; the low nibbles are raw.
+    NibblePairs,
+}
+
+impl PlaneCoding {
+    /// Elements that one symbol stands for; `None` where the plane has no stream.
+    #[inline(always)]
+    pub const fn elements_per_symbol(self) -> Option<usize> {
+        match self {
+            Self::Raw | Self::Constant(_) => None,
+            Self::Symbols => Some(1),
+            Self::Pairs | Self::NibblePairs => Some(2),
+        }
+    }
+}
+
+/// What a reader must know of a block before it reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockSpec {
+    /// Width and rotation of the elements.
+    pub layout: ElementLayout,
+    /// Elements of the block, at most [`crate::constants::MAX_BLOCK_ELEMENTS`].
+    pub elements: usize,
+    /// rANS states per lane, 1 or 2.
+    pub states_per_lane: usize,
+    /// The coding of each plane; entries beyond the width are [`PlaneCoding::Raw`].
+    pub planes: [PlaneCoding; MAX_WIDTH],
+}
+
+impl BlockSpec {
+    /// The codings of the planes that exist, plane 0 first.
+    #[inline(always)]
+    pub fn planes(&self) -> &[PlaneCoding] {
+        &self.planes[..self.layout.width.bytes()]
+    }
+
+    /// Whether every plane's coding is one that the width allows.
+    pub fn is_valid(&self) -> bool {
+        let width = self.layout.width.bytes();
+        self.planes().iter().enumerate().all(|(plane, coding)| match coding {
+            PlaneCoding::Raw | PlaneCoding::Constant(_) | PlaneCoding::Symbols => true,
+            PlaneCoding::Pairs => plane + 1 == width && width <= 4,
+            PlaneCoding::NibblePairs => width == 1,
+        })
+    }
+
+    /// Bytes of the decoded block.
+    #[inline(always)]
+    pub const fn decoded_bytes(&self) -> usize {
+        self.elements * self.layout.width.bytes()
+    }
+
+    /// The shape of the stream of a plane with `elements_per_symbol`.
+    #[inline(always)]
+    pub const fn stream_shape(&self, elements_per_symbol: usize) -> StreamShape {
+        StreamShape {
+            symbols: self.elements.div_ceil(elements_per_symbol),
+            symbols_per_run: LANE_RUN_BYTES / self.layout.width.bytes() / elements_per_symbol,
+            states_per_lane: self.states_per_lane,
+        }
+    }
+}
+
+/// All that decoding a plane's stream takes.
+#[derive(Clone)]
+pub struct DecodeTables {
+    /// Slots to symbols.
+    pub table: DecodeTable,
+    /// Ranks to values; of use to paired planes only.
+    pub ranks: RankValues,
+}
+
+/// All that encoding a plane takes.
+#[derive(Clone)]
+pub struct PlaneEncodeTables {
+    /// Symbols to state changes.
+    pub table: EncodeTable,
+    /// Whether a symbol has a slot; pairs without one are escaped.
+    pub has_slot: [bool; ALPHABET],
+    /// Values to ranks; of use to paired planes only.
+    pub ranks: [Option<u8>; ALPHABET],
+}

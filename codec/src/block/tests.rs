@@ -1,0 +1,222 @@
+//! Round trips of blocks of every plan, and what a reader says of broken ones.
+
+use std::vec;
+use std::vec::Vec;
+
+use super::*;
+use crate::constants::{ALPHABET, RANKS};
+use crate::pair::ranks_of;
+use crate::rans::{Frequencies, StreamError, normalize};
+use crate::split::{Width, split_planes};
+
+/// Tables that fit `spec` and `elements`: frequencies of what occurs, ranks by frequency.
+struct Tables {
+    decode: Vec<Option<DecodeTables>>,
+    encode: Vec<Option<PlaneEncodeTables>>,
+}
+
+fn counts(bytes: impl Iterator<Item = u8>) -> [u64; ALPHABET] {
+    let mut counts = [0; ALPHABET];
+    bytes.for_each(|b| counts[usize::from(b)] += 1);
+    counts
+}
+
+fn ranks_by_count(values: &[u8]) -> [u8; RANKS] {
+    let counts = counts(values.iter().copied());
+    let mut order: Vec<u8> = (0..=255).collect();
+    order.sort_by_key(|&v| std::cmp::Reverse(counts[usize::from(v)]));
+    core::array::from_fn(|rank| order[rank])
+}
+
+/// A table of all symbols, so that pairs of ranked values never need an escape, except where
+/// `drop_symbol` takes one's slot away.
+fn frequencies(used: [u64; ALPHABET], drop_symbol: Option<u8>) -> Frequencies {
+    let mut used = used.map(|count| count.max(1));
+    if let Some(symbol) = drop_symbol {
+        used[usize::from(symbol)] = 0;
+    }
+    normalize(&used).unwrap()
+}
+
+fn tables(spec: &BlockSpec, elements: &[u8]) -> Tables {
+    let mut planes = vec![0; elements.len()];
+    split_planes(spec.layout, elements, &mut planes);
+    let make = |plane: usize| {
+        let coding = spec.planes[plane];
+        coding.elements_per_symbol()?;
+        let values = &planes[plane * spec.elements..][..spec.elements];
+        let ranks = ranks_by_count(values);
+        let drop = (coding == PlaneCoding::Pairs).then_some(0x21);
+        let frequencies = frequencies(counts(values.iter().copied()), drop);
+        let slots = *frequencies.as_array();
+        Some((
+            DecodeTables { table: DecodeTable::new(&frequencies), ranks },
+            PlaneEncodeTables {
+                table: EncodeTable::new(&frequencies),
+                has_slot: slots.map(|f| f > 0),
+                ranks: ranks_of(&ranks),
+            },
+        ))
+    };
+    let (decode, encode) = (0..MAX_WIDTH)
+        .map(|plane| if plane < spec.planes().len() { make(plane) } else { None })
+        .map(|both| both.map_or((None, None), |(d, e)| (Some(d), Some(e))))
+        .unzip();
+    Tables { decode, encode }
+}
+
+fn encode(spec: &BlockSpec, tables: &Tables, elements: &[u8]) -> Vec<u8> {
+    let refs = core::array::from_fn(|plane| tables.encode[plane].as_ref());
+    let mut scratch = vec![0xAA; encode_scratch_bytes(spec)];
+    let mut words = vec![0xAAAA; encode_scratch_words(spec)];
+    let mut out = vec![0xAA; max_block_bytes(spec)];
+    let length = encode_block(spec, &refs, elements, &mut scratch, &mut words, &mut out);
+    out.truncate(length);
+    out
+}
+
+fn decode(spec: &BlockSpec, tables: &Tables, block: &[u8]) -> Result<Vec<u8>, BlockError> {
+    let refs = core::array::from_fn(|plane| tables.decode[plane].as_ref());
+    let mut scratch = vec![0x55; decode_scratch_bytes(spec)];
+    let mut out = vec![0x55; spec.decoded_bytes()];
+    decode_block(spec, &refs, block, &mut scratch, &mut out).map(|()| out)
+}
+
+/// Elements whose top byte varies over some 40 values around 120, most of them few.
+fn weights(width: usize, count: usize) -> Vec<u8> {
+    let mut state = 0x2545_F491_4F6C_DD1Du64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut elements = Vec::with_capacity(width * count);
+    for _ in 0..count {
+        let bits = random();
+        let exponent = 120 - (bits.trailing_zeros() as u64).min(40);
+        let value = bits >> 8 << 8 >> 9 & !(0xFF << 55) | exponent << 55;
+        elements.extend_from_slice(&value.to_le_bytes()[8 - width..]);
+    }
+    elements
+}
+
+fn specs(elements: usize) -> Vec<BlockSpec> {
+    use PlaneCoding::*;
+    let plans: [(Width, &[PlaneCoding]); 9] = [
+        (Width::One, &[Raw]),
+        (Width::One, &[Symbols]),
+        (Width::One, &[NibblePairs]),
+        (Width::One, &[Pairs]),
+        (Width::Two, &[Raw, Pairs]),
+        (Width::Two, &[Symbols, Symbols]),
+        (Width::Four, &[Raw, Raw, Raw, Pairs]),
+        (Width::Four, &[Symbols, Raw, Symbols, Pairs]),
+        (Width::Eight, &[Raw, Raw, Raw, Raw, Raw, Raw, Symbols, Symbols]),
+    ];
+    let mut specs = Vec::new();
+    for (width, plan) in plans {
+        for (rotated, states_per_lane) in [(false, 1), (true, 1), (true, 2)] {
+            let mut planes = [Raw; MAX_WIDTH];
+            planes[..plan.len()].copy_from_slice(plan);
+            let layout = ElementLayout { width, rotated };
+            specs.push(BlockSpec { layout, elements, states_per_lane, planes });
+        }
+    }
+    specs
+}
+
+#[test]
+fn every_plan_comes_back_at_boundary_lengths() {
+    for elements in [0, 1, 2, 63, 64, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1021, 4099] {
+        for spec in specs(elements) {
+            let data = weights(spec.layout.width.bytes(), elements);
+            let tables = tables(&spec, &data);
+            let block = encode(&spec, &tables, &data);
+            assert_eq!(block.len() % BLOCK_ALIGNMENT_BYTES, 0);
+            assert!(decode(&spec, &tables, &block).unwrap() == data, "{spec:?}");
+        }
+    }
+}
+
+const BLOCK_ALIGNMENT_BYTES: usize = crate::constants::BLOCK_ALIGNMENT;
+
+#[test]
+fn constant_planes_take_no_room() {
+    let elements = [0x3F80u16; 1000].map(u16::to_le_bytes).as_flattened().to_vec();
+    let layout = ElementLayout { width: Width::Two, rotated: true };
+    let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
+    planes[..2].copy_from_slice(&[PlaneCoding::Constant(0), PlaneCoding::Constant(0x7F)]);
+    let spec = BlockSpec { layout, elements: 1000, states_per_lane: 1, planes };
+    let tables = tables(&spec, &elements);
+    let block = encode(&spec, &tables, &elements);
+    assert_eq!(block.len(), 0);
+    assert!(decode(&spec, &tables, &block).unwrap() == elements);
+}
+
+#[test]
+fn every_truncation_and_extension_is_an_error() {
+    for spec in specs(300) {
+        let data = weights(spec.layout.width.bytes(), 300);
+        let tables = tables(&spec, &data);
+        let block = encode(&spec, &tables, &data);
+        for length in 0..block.len() {
+            assert!(decode(&spec, &tables, &block[..length]).is_err(), "{spec:?} {length}");
+        }
+        let longer = [&block[..], &[0; 16]].concat();
+        assert!(matches!(decode(&spec, &tables, &longer), Err(BlockError::Length { .. })));
+    }
+}
+
+#[test]
+fn a_flipped_bit_gives_an_error_or_other_values_and_never_panics() {
+    for spec in specs(200) {
+        let data = weights(spec.layout.width.bytes(), 200);
+        let tables = tables(&spec, &data);
+        let block = encode(&spec, &tables, &data);
+        for bit in 0..8 * block.len() {
+            let mut broken = block.clone();
+            broken[bit / 8] ^= 1 << (bit % 8);
+            let decoded = decode(&spec, &tables, &broken);
+            assert!(decoded.is_err() || decoded.unwrap() != data, "{spec:?}, bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn a_block_that_ends_in_the_wrong_state_is_named() {
+    let spec = specs(3000)
+        .into_iter()
+        .find(|spec| spec.planes()[0] == PlaneCoding::Symbols && spec.planes().len() == 1)
+        .unwrap();
+    let data = weights(1, 3000);
+    let tables = tables(&spec, &data);
+    let mut block = encode(&spec, &tables, &data);
+    let first_word = 16 + 4 * 32;
+    block[first_word] ^= 1;
+    assert!(matches!(
+        decode(&spec, &tables, &block),
+        Err(BlockError::Stream {
+            plane: 0,
+            error: StreamError::FinalState { .. }
+                | StreamError::WordsExhausted { .. }
+                | StreamError::WordsLeftOver { .. }
+        })
+    ));
+}
+
+#[test]
+fn specs_outside_the_format_are_refused() {
+    let good = specs(10)[0];
+    let mut pairs_below_the_top = specs(10)[12];
+    pairs_below_the_top.planes[0] = PlaneCoding::Pairs;
+    let too_long = BlockSpec { elements: crate::constants::MAX_BLOCK_ELEMENTS + 1, ..good };
+    for spec in [
+        BlockSpec { states_per_lane: 0, ..good },
+        BlockSpec { states_per_lane: 3, ..good },
+        too_long,
+        pairs_below_the_top,
+    ] {
+        assert_eq!(BlockLayout::read(&spec, &[]), Err(BlockError::Spec));
+    }
+}

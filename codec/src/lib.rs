@@ -1,0 +1,23 @@
+//! The arithmetic of wcodec, without allocation, I/O or the standard library.
+//!
+//! The CPU decoder and the GPU kernels both call the functions of this crate, so that they agree
+//! bit for bit by construction:
+//!
+//! - [`rans`]: the entropy coder, one lane's step at a time, and the reference loops over 32 lanes;
+//! - [`pair`]: two exponents (or nibbles) as one symbol, with escapes;
+//! - [`split`]: which bits of an element go into which plane, and the way back;
+//! - [`block`]: how the planes of one block lie in its bytes.
+//!
+//! `docs/FORMAT.md` describes the same things for someone who writes a reader of their own.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod block;
+pub mod constants;
+pub mod pair;
+pub mod rans;
+pub mod split;

@@ -1,0 +1,179 @@
+//! The reference decoder: the 32 lanes one after the other, every read checked.
+
+use core::fmt;
+
+use super::StreamShape;
+use super::step::{advance, needs_word, slot, take_word};
+use super::table::DecodeTable;
+use crate::constants::{LANE_RUN_BYTES, LANES, STATE_LOWER_BOUND};
+
+/// What is wrong with a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamError {
+    /// A lane needed a word after the last one.
+    WordsExhausted {
+        /// Words of the stream.
+        words: usize,
+    },
+    /// The last step left words over.
+    WordsLeftOver {
+        /// Words of the stream.
+        words: usize,
+        /// Words that the steps took.
+        taken: usize,
+    },
+    /// A lane did not end in the state in which the encoder began.
+    FinalState {
+        /// The lane, counted over all states: `state * 32 + lane`.
+        lane: usize,
+        /// The state that it ended in.
+        state: u32,
+    },
+    /// An initial state lies below the lower bound, which no encoder writes.
+    InitialState {
+        /// The lane, counted over all states: `state * 32 + lane`.
+        lane: usize,
+        /// The state as read.
+        state: u32,
+    },
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WordsExhausted { words } => {
+                write!(f, "the stream's {words} words end before its symbols do")
+            }
+            Self::WordsLeftOver { words, taken } => {
+                write!(f, "the symbols take {taken} of the stream's {words} words")
+            }
+            Self::FinalState { lane, state } => {
+                write!(f, "lane {lane} ends in state {state:#x} instead of {STATE_LOWER_BOUND:#x}")
+            }
+            Self::InitialState { lane, state } => {
+                write!(f, "lane {lane} begins in state {state:#x}, below {STATE_LOWER_BOUND:#x}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for StreamError {}
+
+/// Decodes a stream of `shape` into `out`, one byte per symbol.
+///
+/// `states` holds the initial states and `words` the words, both as little-endian bytes;
+/// `states` has `shape.state_bytes()` bytes and `out` has `shape.symbols`, anything else panics.
+/// After an error the contents of `out` are unspecified.
+pub fn decode_stream(
+    shape: StreamShape,
+    table: &DecodeTable,
+    states: &[u8],
+    words: &[u8],
+    out: &mut [u8],
+) -> Result<(), StreamError> {
+    assert_eq!(states.len(), shape.state_bytes(), "initial states of another shape");
+    assert_eq!(out.len(), shape.symbols, "output of another shape");
+    match shape.states_per_lane {
+        1 => Lanes::<1>::read(states)?.decode(shape, table, words, out),
+        2 => Lanes::<2>::read(states)?.decode(shape, table, words, out),
+        other => panic!("{other} states per lane; a stream has 1 or 2"),
+    }
+}
+
+/// The states of all lanes, `S` per lane.
+struct Lanes<const S: usize>([[u32; LANES]; S]);
+
+impl<const S: usize> Lanes<S> {
+    fn read(bytes: &[u8]) -> Result<Self, StreamError> {
+        let mut states = [[0; LANES]; S];
+        for (lane, (state, bytes)) in
+            states.as_flattened_mut().iter_mut().zip(bytes.as_chunks::<4>().0).enumerate()
+        {
+            *state = u32::from_le_bytes(*bytes);
+            if needs_word(*state) {
+                return Err(StreamError::InitialState { lane, state: *state });
+            }
+        }
+        Ok(Self(states))
+    }
+
+    fn decode(
+        mut self,
+        shape: StreamShape,
+        table: &DecodeTable,
+        words: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), StreamError> {
+        let words = Words { words: words.as_chunks::<2>().0, taken: 0 };
+        let mut words = words;
+        let run = shape.symbols_per_run;
+        let mut padded = [0; LANES * LANE_RUN_BYTES];
+        for group in 0..shape.groups() {
+            let start = group * shape.group_symbols();
+            match out.get_mut(start..start + shape.group_symbols()) {
+                Some(whole) => self.decode_group(run, group * run, table, &mut words, whole)?,
+                None => {
+                    let padded = &mut padded[..shape.group_symbols()];
+                    self.decode_group(run, group * run, table, &mut words, padded)?;
+                    let rest = &mut out[start..];
+                    rest.copy_from_slice(&padded[..rest.len()]);
+                }
+            }
+        }
+        self.finish(&words)
+    }
+
+    /// One group: `run` steps, the first of which has the number `first_step`.
+    #[inline(always)]
+    fn decode_group(
+        &mut self,
+        run: usize,
+        first_step: usize,
+        table: &DecodeTable,
+        words: &mut Words<'_>,
+        out: &mut [u8],
+    ) -> Result<(), StreamError> {
+        for step in 0..run {
+            let states = &mut self.0[(first_step + step) % S];
+            for (state, run) in states.iter_mut().zip(out.chunks_exact_mut(run)) {
+                let entry = table.entry(slot(*state));
+                run[step] = entry.symbol();
+                *state = advance(*state, entry);
+                if needs_word(*state) {
+                    *state = take_word(*state, words.next()?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self, words: &Words<'_>) -> Result<(), StreamError> {
+        if words.taken != words.words.len() {
+            return Err(StreamError::WordsLeftOver {
+                words: words.words.len(),
+                taken: words.taken,
+            });
+        }
+        match self.0.as_flattened().iter().position(|&state| state != STATE_LOWER_BOUND) {
+            Some(lane) => Err(StreamError::FinalState { lane, state: self.0.as_flattened()[lane] }),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Words<'a> {
+    words: &'a [[u8; 2]],
+    taken: usize,
+}
+
+impl Words<'_> {
+    #[inline(always)]
+    fn next(&mut self) -> Result<u16, StreamError> {
+        let word = self
+            .words
+            .get(self.taken)
+            .ok_or(StreamError::WordsExhausted { words: self.words.len() })?;
+        self.taken += 1;
+        Ok(u16::from_le_bytes(*word))
+    }
+}

@@ -1,0 +1,62 @@
+//! Range asymmetric numeral systems (rANS), after J. Duda, "Asymmetric numeral systems: entropy
+//! coding combining speed of Huffman coding with compression rate of arithmetic coding" (2013),
+//! interleaved over 32 lanes that share one sequence of 16-bit words.
+//!
+//! A *stream* is the initial states followed by the words. A *step* decodes one symbol in each of
+//! the 32 lanes; with two states per lane, even steps use the first and odd steps the second. In
+//! each step, the lanes whose state fell below the lower bound take one word each, in lane order.
+
+mod decode;
+mod encode;
+mod normalize;
+mod step;
+mod table;
+
+pub use decode::{StreamError, decode_stream};
+pub use encode::{EncodeTable, EncodedStream, encode_stream, max_words};
+pub use normalize::{NormalizeError, normalize};
+pub use step::{advance, needs_word, slot, take_word};
+pub use table::{DecodeTable, Frequencies, FrequencyError, TableEntry};
+
+use crate::constants::LANES;
+
+/// How the symbols of a stream are dealt to lanes and steps.
+///
+/// Symbols are numbered in the order of the elements they stand for. A *group* is
+/// `32 * symbols_per_run` consecutive symbols; in a group each lane holds a run of
+/// `symbols_per_run` consecutive ones, and the group takes `symbols_per_run` steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamShape {
+    /// Symbols of the stream, without padding.
+    pub symbols: usize,
+    /// Symbols of one lane in one group: 1, 2, 4, 8 or 16.
+    pub symbols_per_run: usize,
+    /// States per lane: 1 or 2.
+    pub states_per_lane: usize,
+}
+
+impl StreamShape {
+    /// Symbols of one group.
+    #[inline(always)]
+    pub const fn group_symbols(&self) -> usize {
+        LANES * self.symbols_per_run
+    }
+
+    /// Groups, the last of which may be padded.
+    #[inline(always)]
+    pub const fn groups(&self) -> usize {
+        self.symbols.div_ceil(self.group_symbols())
+    }
+
+    /// Steps of the whole stream, padding included.
+    #[inline(always)]
+    pub const fn steps(&self) -> usize {
+        self.groups() * self.symbols_per_run
+    }
+
+    /// Bytes of the initial states.
+    #[inline(always)]
+    pub const fn state_bytes(&self) -> usize {
+        self.states_per_lane * LANES * size_of::<u32>()
+    }
+}

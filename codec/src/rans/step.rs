@@ -1,0 +1,31 @@
+//! The scalar steps of one lane: all that a GPU thread and the reference decoder have in common.
+
+use super::table::TableEntry;
+use crate::constants::{PROBABILITY_BITS, STATE_LOWER_BOUND, WORD_BITS};
+
+/// The entry of the decode table that a state selects: its low [`PROBABILITY_BITS`] bits.
+#[inline(always)]
+pub const fn slot(state: u32) -> u32 {
+    state & ((1 << PROBABILITY_BITS) - 1)
+}
+
+/// The state after the symbol of `entry` has been taken out of it, before a refill.
+///
+/// `entry` must be the one that [`slot`] selects. No value of `state` overflows: the quotient has
+/// 20 bits, the frequency 12, and the offset is below the frequency.
+#[inline(always)]
+pub const fn advance(state: u32, entry: TableEntry) -> u32 {
+    entry.frequency() * (state >> PROBABILITY_BITS) + entry.offset()
+}
+
+/// Whether the state lies below the lower bound and must take a word.
+#[inline(always)]
+pub const fn needs_word(state: u32) -> bool {
+    state < STATE_LOWER_BOUND
+}
+
+/// The state after taking in `word`.
+#[inline(always)]
+pub const fn take_word(state: u32, word: u16) -> u32 {
+    (state << WORD_BITS) | word as u32
+}

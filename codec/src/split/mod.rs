@@ -1,0 +1,58 @@
+//! Field splits: which bits of an element go into which plane.
+//!
+//! An element of `width` bytes has `width` byte planes; plane 0 holds the least significant byte.
+//! Floating-point elements are first rotated left by one bit, so that the sign becomes the lowest
+//! bit and the exponent starts at the top: all of an exponent of 8 bits is then in the last plane.
+//! Elements of one byte may also be split into nibbles.
+
+mod byte_planes;
+mod nibbles;
+
+pub use byte_planes::{merge_pair_16, merge_planes, split_planes};
+pub use nibbles::{merge_nibbles, split_nibbles};
+
+/// Bytes of an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Width {
+    /// INT8, FP8, packed 4-bit values, BOOL, and whatever is unknown.
+    One,
+    /// BF16, F16 and 16-bit integers.
+    Two,
+    /// F32 and 32-bit integers.
+    Four,
+    /// F64 and 64-bit integers.
+    Eight,
+}
+
+impl Width {
+    /// The width of so many bytes, `None` for anything but 1, 2, 4 and 8.
+    pub const fn from_bytes(bytes: usize) -> Option<Self> {
+        match bytes {
+            1 => Some(Self::One),
+            2 => Some(Self::Two),
+            4 => Some(Self::Four),
+            8 => Some(Self::Eight),
+            _ => None,
+        }
+    }
+
+    /// Bytes of an element, and number of its byte planes.
+    #[inline(always)]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+}
+
+/// How the bits of an element lie before it is cut into planes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ElementLayout {
+    /// Bytes of an element.
+    pub width: Width,
+    /// Whether elements are rotated left by one bit: floating-point dtypes are.
+    pub rotated: bool,
+}

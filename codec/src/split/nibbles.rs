@@ -1,0 +1,61 @@
+//! Elements of one byte as a high nibble, two of which make a symbol, and a raw low nibble.
+
+use super::ElementLayout;
+
+/// Splits bytes two by two: symbol `i` is `high(2i) | high(2i + 1) << 4`, raw byte `i` is
+/// `low(2i) | low(2i + 1) << 4`. An odd last byte is joined by zeros.
+///
+/// `symbols` and `raw` have half as many bytes as `elements`, rounded up.
+pub fn split_nibbles(layout: ElementLayout, elements: &[u8], symbols: &mut [u8], raw: &mut [u8]) {
+    let rotate = |byte: u8| if layout.rotated { byte.rotate_left(1) } else { byte };
+    for ((pair, symbol), raw) in elements.chunks(2).zip(symbols).zip(raw) {
+        let first = rotate(pair[0]);
+        let second = pair.get(1).map_or(0, |&byte| rotate(byte));
+        *symbol = first >> 4 | second & 0xF0;
+        *raw = first & 0x0F | second << 4;
+    }
+}
+
+/// The inverse of [`split_nibbles`].
+pub fn merge_nibbles(layout: ElementLayout, symbols: &[u8], raw: &[u8], elements: &mut [u8]) {
+    let rotate = |byte: u8| if layout.rotated { byte.rotate_right(1) } else { byte };
+    for ((pair, &symbol), &raw) in elements.chunks_mut(2).zip(symbols).zip(raw) {
+        pair[0] = rotate(symbol << 4 | raw & 0x0F);
+        if let Some(second) = pair.get_mut(1) {
+            *second = rotate(symbol & 0xF0 | raw >> 4);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Width;
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    #[test]
+    fn all_pairs_of_bytes_come_back_at_even_and_odd_lengths() {
+        for rotated in [false, true] {
+            let layout = ElementLayout { width: Width::One, rotated };
+            for length in [0, 1, 2, 255, 256, 131_071, 131_072] {
+                let elements: Vec<u8> =
+                    (0..length).map(|i: u32| ((i / 2) >> (8 * (i & 1))) as u8).collect();
+                let half = elements.len().div_ceil(2);
+                let (mut symbols, mut raw) = (vec![0; half], vec![0; half]);
+                split_nibbles(layout, &elements, &mut symbols, &mut raw);
+                let mut back = vec![0xEE; elements.len()];
+                merge_nibbles(layout, &symbols, &raw, &mut back);
+                assert!(back == elements, "rotated {rotated}, length {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_symbol_holds_the_high_nibbles_in_element_order() {
+        let layout = ElementLayout { width: Width::One, rotated: false };
+        let (mut symbols, mut raw) = ([0; 2], [0; 2]);
+        split_nibbles(layout, &[0xAB, 0xCD, 0xEF], &mut symbols, &mut raw);
+        assert_eq!((symbols, raw), ([0xCA, 0x0E], [0xDB, 0x0F]));
+    }
+}

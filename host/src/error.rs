@@ -1,0 +1,520 @@
+//! The error type of the crate: what went wrong, where, and what to do about it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::safetensors::SafetensorsProblem;
+
+/// Result of every fallible function of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Longest part of a foreign string (a tensor name, a parser's message) that a message repeats.
+const MAX_QUOTED_CHARS: usize = 120;
+
+/// How many similar names [`Error::tensor_not_found`] suggests at most.
+const MAX_SUGGESTIONS: usize = 3;
+
+/// Names with a lower Jaro-Winkler similarity (0 to 1) than this are not worth suggesting.
+const MIN_SUGGESTION_SIMILARITY: f64 = 0.75;
+
+/// Everything that can go wrong, each with what a caller needs to act on it.
+///
+/// The `Display` form is one complete sentence that already contains the cause, so it can be shown on its own;
+/// strings taken from files are escaped and shortened in it. [`Error::kind`] groups the variants.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused an operation on a file.
+    #[error("cannot {action} {}: {source}; {}", quoted_path(path), advice_for_io(source))]
+    Io {
+        /// The verb of what was tried, such as "read" or "rename".
+        action: String,
+        /// The file or directory it was tried on.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+
+    /// The disk, or the user's quota on it, is full.
+    #[error("cannot {action} {}: {source}; free some space or choose another disk, then run it again", quoted_path(path))]
+    NoSpace {
+        /// The verb of what was tried, such as "write".
+        action: String,
+        /// The file that could not grow.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+
+    /// The output is there already, and overwriting was not asked for.
+    #[error("{} already exists; choose another name, or replace it with --force (`overwrite` in the library)", quoted_path(path))]
+    TargetExists {
+        /// The existing file or directory.
+        path: PathBuf,
+    },
+
+    /// Input ends before the bytes that it announces.
+    #[error("{what} is cut short at {location}: {expected} bytes are needed and {actual} are there; download or copy it again")]
+    Truncated {
+        /// The thing that is incomplete, such as a file or a section.
+        what: String,
+        /// Where in it the bytes run out.
+        location: String,
+        /// Bytes needed.
+        expected: u64,
+        /// Bytes present.
+        actual: u64,
+    },
+
+    /// Input contradicts its own format.
+    #[error("{what} is damaged at {location}: {detail}; download or copy it again")]
+    Corrupt {
+        /// The damaged thing, such as a file or a tensor.
+        what: String,
+        /// Where in it the damage shows.
+        location: String,
+        /// What is wrong there.
+        detail: String,
+    },
+
+    /// Bytes don't have the checksum that was stored for them.
+    #[error("{what} is damaged at {location}: its checksum is {actual} instead of {expected}; download or copy it again")]
+    ChecksumMismatch {
+        /// The damaged thing, such as a file or a tensor.
+        what: String,
+        /// Where in it the summed bytes lie.
+        location: String,
+        /// The stored checksum, in hexadecimal.
+        expected: String,
+        /// The checksum of the bytes found, in hexadecimal.
+        actual: String,
+    },
+
+    /// The file was written by a newer release.
+    #[error("{what} has format version {found}, and this release reads versions up to {newest_supported}; update wcodec")]
+    UnsupportedVersion {
+        /// The file or section that carries the version.
+        what: String,
+        /// Its version.
+        found: u32,
+        /// The newest version this release reads.
+        newest_supported: u32,
+    },
+
+    /// A `.safetensors` file breaks the rules of its format.
+    #[error("{} is not a valid .safetensors file: {problem}; {}", quoted_path(path), problem.advice())]
+    InvalidSafetensors {
+        /// The file.
+        path: PathBuf,
+        /// The broken rule.
+        problem: SafetensorsProblem,
+    },
+
+    /// No tensor has the name asked for.
+    #[error("{} has no tensor named {}; {}", quoted_path(path), quoted(tensor), suggestion(nearest))]
+    NotFound {
+        /// The file that was searched.
+        path: PathBuf,
+        /// The name asked for.
+        tensor: String,
+        /// Names in the file that look like it, most similar first.
+        nearest: Vec<String>,
+    },
+
+    /// The caller asked for something impossible.
+    #[error("{what} is not usable: {detail}")]
+    InvalidArgument {
+        /// The argument or option.
+        what: String,
+        /// Why it can't be used, and what could be.
+        detail: String,
+    },
+
+    /// Two things that were compared are both readable, and differ.
+    #[error("{left} differs from {right}: {detail}; compress the original again if it is the one to keep")]
+    Mismatch {
+        /// The thing that was verified.
+        left: String,
+        /// What it was compared with.
+        right: String,
+        /// The first difference.
+        detail: String,
+    },
+
+    /// The GPU, its driver or a kernel failed.
+    #[error("the GPU cannot {action}: {detail}; decode on the CPU instead, which gives the same bytes")]
+    Gpu {
+        /// The verb of what was tried, such as "load the kernels".
+        action: String,
+        /// What the driver or the device reported.
+        detail: String,
+    },
+
+    /// A promise of this crate was about to be broken; nothing was written.
+    #[error("internal error: {detail}; nothing was written, please report this as a bug in wcodec")]
+    Internal {
+        /// The promise and where it failed.
+        detail: String,
+    },
+}
+
+impl Error {
+    /// Wraps an operating system error; a full disk or quota becomes [`Error::NoSpace`].
+    ///
+    /// `action` is the verb that completes "cannot ... `path`", such as "read".
+    pub fn io(action: impl Into<String>, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let (action, path) = (action.into(), path.into());
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { action, path, source },
+            _ => Self::Io { action, path, source },
+        }
+    }
+
+    /// No tensor of `path` is called `tensor`; `names` are the ones it has, from which similar ones are suggested.
+    pub fn tensor_not_found<'a>(
+        path: impl Into<PathBuf>,
+        tensor: &str,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let nearest = nearest_names(tensor, names);
+        Self::NotFound { path: path.into(), tensor: tensor.to_owned(), nearest }
+    }
+
+    /// The group this error belongs to.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { .. } => ErrorKind::Io,
+            Self::NoSpace { .. } => ErrorKind::NoSpace,
+            Self::TargetExists { .. } => ErrorKind::TargetExists,
+            Self::Truncated { .. } => ErrorKind::Truncated,
+            Self::Corrupt { .. } | Self::ChecksumMismatch { .. } => ErrorKind::Corrupt,
+            Self::UnsupportedVersion { .. } => ErrorKind::Unsupported,
+            Self::InvalidSafetensors { problem, .. } if problem.is_truncation() => ErrorKind::Truncated,
+            Self::InvalidSafetensors { .. } | Self::InvalidArgument { .. } => ErrorKind::InvalidInput,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Mismatch { .. } => ErrorKind::Mismatch,
+            Self::Gpu { .. } => ErrorKind::Gpu,
+            Self::Internal { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+/// Groups of errors, for callers that branch and for the exit status of the command line tool.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// A bug in this crate, found by one of its own checks.
+    Internal,
+    /// The operating system refused an operation.
+    Io,
+    /// The disk or the quota is full.
+    NoSpace,
+    /// The output exists and overwriting was not asked for.
+    TargetExists,
+    /// Input is incomplete.
+    Truncated,
+    /// Input is damaged.
+    Corrupt,
+    /// Input needs a newer release.
+    Unsupported,
+    /// Input or an argument breaks a rule.
+    InvalidInput,
+    /// A tensor asked for is not there.
+    NotFound,
+    /// A comparison found a difference.
+    Mismatch,
+    /// The GPU failed.
+    Gpu,
+}
+
+impl ErrorKind {
+    /// The exit status of the `wcodec` command for this kind; 0 (success) and 2 (wrong usage) are never given.
+    ///
+    /// | status | kind | status | kind |
+    /// |---|---|---|---|
+    /// | 1 | `Internal` | 8 | `Unsupported` |
+    /// | 3 | `Io` | 9 | `InvalidInput` |
+    /// | 4 | `NoSpace` | 10 | `NotFound` |
+    /// | 5 | `TargetExists` | 11 | `Mismatch` |
+    /// | 6 | `Truncated` | 12 | `Gpu` |
+    /// | 7 | `Corrupt` | | |
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Internal => 1,
+            Self::Io => 3,
+            Self::NoSpace => 4,
+            Self::TargetExists => 5,
+            Self::Truncated => 6,
+            Self::Corrupt => 7,
+            Self::Unsupported => 8,
+            Self::InvalidInput => 9,
+            Self::NotFound => 10,
+            Self::Mismatch => 11,
+            Self::Gpu => 12,
+        }
+    }
+}
+
+/// Displays a string from a file in quotes, control characters escaped so that a terminal stays as it is, shortened.
+pub(crate) fn quoted(text: &str) -> impl fmt::Display {
+    format!("{:?}", clipped(text))
+}
+
+/// The first [`MAX_QUOTED_CHARS`] characters, with an ellipsis where more followed.
+pub(crate) fn clipped(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Displays a path in quotes with control characters escaped; never shortened, so that it can be copied.
+pub(crate) fn quoted_path(path: &Path) -> impl fmt::Display {
+    let mut shown = String::from("\"");
+    for character in path.to_string_lossy().chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown + "\""
+}
+
+fn advice_for_io(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => "check that the path is right and its directory exists",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "check its permissions",
+        io::ErrorKind::IsADirectory => "name a file instead",
+        io::ErrorKind::NotADirectory => "name a directory instead",
+        _ => "check the disk and run it again",
+    }
+}
+
+fn suggestion(nearest: &[String]) -> String {
+    if nearest.is_empty() {
+        return "list its tensors to see their names".to_owned();
+    }
+    let names: Vec<String> = nearest.iter().map(|name| quoted(name).to_string()).collect();
+    format!("did you mean {}?", names.join(" or "))
+}
+
+fn nearest_names<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let wanted = clipped(wanted);
+    let mut scored: Vec<(f64, &str)> = names
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&wanted, &clipped(name)), name))
+        .filter(|&(similarity, _)| similarity >= MIN_SUGGESTION_SIMILARITY)
+        .collect();
+    scored.sort_by(|left, right| right.0.total_cmp(&left.0).then_with(|| left.1.cmp(right.1)));
+    scored.truncate(MAX_SUGGESTIONS);
+    scored.into_iter().map(|(_, name)| name.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn assert_shows(error: Error, kind: ErrorKind, message: &str) {
+        assert_eq!(error.to_string(), message);
+        assert_eq!(error.kind(), kind);
+    }
+
+    #[test]
+    fn io_names_action_path_cause_and_advice() {
+        let error = Error::io("read", "model.safetensors", io::Error::new(io::ErrorKind::NotFound, "no such file"));
+        assert_shows(
+            error,
+            ErrorKind::Io,
+            "cannot read \"model.safetensors\": no such file; check that the path is right and its directory exists",
+        );
+        let error = Error::io("write", "out", io::Error::new(io::ErrorKind::PermissionDenied, "denied"));
+        assert_shows(error, ErrorKind::Io, "cannot write \"out\": denied; check its permissions");
+        let error = Error::io("read", "dir", io::Error::new(io::ErrorKind::IsADirectory, "is a directory"));
+        assert_shows(error, ErrorKind::Io, "cannot read \"dir\": is a directory; name a file instead");
+        let error = Error::io("open", "file", io::Error::new(io::ErrorKind::NotADirectory, "not a directory"));
+        assert_shows(error, ErrorKind::Io, "cannot open \"file\": not a directory; name a directory instead");
+        let error = Error::io("read", "x", io::Error::other("input/output error"));
+        assert_shows(error, ErrorKind::Io, "cannot read \"x\": input/output error; check the disk and run it again");
+    }
+
+    #[test]
+    fn full_disk_and_full_quota_become_no_space() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            assert_shows(
+                Error::io("write", "out.wcodec", io::Error::new(kind, "full")),
+                ErrorKind::NoSpace,
+                "cannot write \"out.wcodec\": full; free some space or choose another disk, then run it again",
+            );
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn linux_error_numbers_become_no_space() {
+        for (name, number) in [("ENOSPC", 28), ("EDQUOT", 122)] {
+            let error = Error::io("write", "out", io::Error::from_raw_os_error(number));
+            assert_eq!(error.kind(), ErrorKind::NoSpace, "{name}");
+        }
+    }
+
+    #[test]
+    fn target_exists_names_the_option() {
+        assert_shows(
+            Error::TargetExists { path: "out.wcodec".into() },
+            ErrorKind::TargetExists,
+            "\"out.wcodec\" already exists; choose another name, or replace it with --force (`overwrite` in the library)",
+        );
+    }
+
+    #[test]
+    fn truncated_and_corrupt_say_where() {
+        assert_shows(
+            Error::Truncated {
+                what: "\"m.wcodec\"".into(),
+                location: "the footer (offset 4096)".into(),
+                expected: 64,
+                actual: 12,
+            },
+            ErrorKind::Truncated,
+            "\"m.wcodec\" is cut short at the footer (offset 4096): 64 bytes are needed and 12 are there; \
+             download or copy it again",
+        );
+        assert_shows(
+            Error::Corrupt {
+                what: "tensor \"w\"".into(),
+                location: "block 3".into(),
+                detail: "a state does not end at its lower bound".into(),
+            },
+            ErrorKind::Corrupt,
+            "tensor \"w\" is damaged at block 3: a state does not end at its lower bound; download or copy it again",
+        );
+        assert_shows(
+            Error::ChecksumMismatch {
+                what: "tensor \"w\"".into(),
+                location: "chunk 7".into(),
+                expected: "00ff".into(),
+                actual: "00fe".into(),
+            },
+            ErrorKind::Corrupt,
+            "tensor \"w\" is damaged at chunk 7: its checksum is 00fe instead of 00ff; download or copy it again",
+        );
+    }
+
+    #[test]
+    fn unsupported_version_says_update() {
+        assert_shows(
+            Error::UnsupportedVersion { what: "\"m.wcodec\"".into(), found: 9, newest_supported: 1 },
+            ErrorKind::Unsupported,
+            "\"m.wcodec\" has format version 9, and this release reads versions up to 1; update wcodec",
+        );
+    }
+
+    #[test]
+    fn invalid_safetensors_adds_advice_and_tells_truncation_apart() {
+        let invalid = |problem| Error::InvalidSafetensors { path: "m.safetensors".into(), problem };
+        assert_shows(
+            invalid(SafetensorsProblem::FileTooShort { file_len: 5 }),
+            ErrorKind::Truncated,
+            "\"m.safetensors\" is not a valid .safetensors file: it has 5 bytes, fewer than the 8 of the header length; \
+             download or copy it again",
+        );
+        assert_shows(
+            invalid(SafetensorsProblem::TrailingBytes { bytes: 16 }),
+            ErrorKind::InvalidInput,
+            "\"m.safetensors\" is not a valid .safetensors file: its last 16 bytes belong to no tensor; \
+             save it again with a current safetensors library",
+        );
+    }
+
+    #[test]
+    fn not_found_suggests_similar_names_most_similar_first() {
+        let names = ["encoder.layer.0.weight", "encoder.layer.1.weight", "encoder.layer.0.weights", "zzz"];
+        assert_shows(
+            Error::tensor_not_found("m.wcodec", "encoder.layer.0.wieght", names),
+            ErrorKind::NotFound,
+            "\"m.wcodec\" has no tensor named \"encoder.layer.0.wieght\"; did you mean \"encoder.layer.0.weight\" \
+             or \"encoder.layer.0.weights\" or \"encoder.layer.1.weight\"?",
+        );
+        assert_shows(
+            Error::tensor_not_found("m.wcodec", "bias", ["zzz"]),
+            ErrorKind::NotFound,
+            "\"m.wcodec\" has no tensor named \"bias\"; list its tensors to see their names",
+        );
+    }
+
+    #[test]
+    fn remaining_messages() {
+        assert_shows(
+            Error::InvalidArgument { what: "--threads 0".into(), detail: "give at least 1".into() },
+            ErrorKind::InvalidInput,
+            "--threads 0 is not usable: give at least 1",
+        );
+        assert_shows(
+            Error::Mismatch {
+                left: "\"m.wcodec\"".into(),
+                right: "\"m.safetensors\"".into(),
+                detail: "byte 12 of tensor \"w\" is 3 instead of 4".into(),
+            },
+            ErrorKind::Mismatch,
+            "\"m.wcodec\" differs from \"m.safetensors\": byte 12 of tensor \"w\" is 3 instead of 4; \
+             compress the original again if it is the one to keep",
+        );
+        assert_shows(
+            Error::Gpu { action: "load the kernels".into(), detail: "driver too old".into() },
+            ErrorKind::Gpu,
+            "the GPU cannot load the kernels: driver too old; decode on the CPU instead, which gives the same bytes",
+        );
+        assert_shows(
+            Error::Internal { detail: "tensor \"w\" did not decode to itself".into() },
+            ErrorKind::Internal,
+            "internal error: tensor \"w\" did not decode to itself; nothing was written, \
+             please report this as a bug in wcodec",
+        );
+    }
+
+    #[test]
+    fn foreign_strings_are_escaped_and_shortened() {
+        let name = format!("\u{1b}[31m{}", "a".repeat(1000));
+        let message = Error::tensor_not_found("bad\u{7}name", &name, []).to_string();
+        assert!(message.starts_with("\"bad\\u{7}name\" has no tensor named \"\\u{1b}[31maaa"), "{message}");
+        assert!(message.len() < 250, "{message}");
+        assert!(!message.chars().any(char::is_control));
+        assert_eq!(clipped(&"é".repeat(MAX_QUOTED_CHARS)), "é".repeat(MAX_QUOTED_CHARS));
+    }
+
+    #[test]
+    fn exit_codes_are_distinct_and_leave_success_and_usage_alone() {
+        let kinds = [
+            ErrorKind::Internal,
+            ErrorKind::Io,
+            ErrorKind::NoSpace,
+            ErrorKind::TargetExists,
+            ErrorKind::Truncated,
+            ErrorKind::Corrupt,
+            ErrorKind::Unsupported,
+            ErrorKind::InvalidInput,
+            ErrorKind::NotFound,
+            ErrorKind::Mismatch,
+            ErrorKind::Gpu,
+        ];
+        let mut codes: Vec<u8> = kinds.iter().map(|kind| kind.exit_code()).collect();
+        codes.sort_unstable();
+        assert_eq!(codes, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    }
+
+    #[test]
+    fn source_is_kept_for_callers_that_inspect_it() {
+        let error = Error::io("read", "x", io::Error::from(io::ErrorKind::TimedOut));
+        let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+        assert_eq!(source.map(io::Error::kind), Some(io::ErrorKind::TimedOut));
+    }
+
+    #[test]
+    fn errors_cross_threads() {
+        fn assert_send_sync<T: Send + Sync + 'static>() {}
+        assert_send_sync::<Error>();
+    }
+}

@@ -1,0 +1,301 @@
+//! Output that appears whole or not at all: written beside its target, then renamed onto it.
+//!
+//! A failed or interrupted write leaves the target as it was. Dropping without a commit removes what was written;
+//! only a process that is killed leaves the hidden file or directory, whose name starts with a dot and ends in
+//! `.partial`, behind.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::{Builder, NamedTempFile, TempDir};
+
+use crate::error::{Error, Result, quoted_path};
+
+/// A file that appears under its name only when it is complete.
+///
+/// Writes go to the operating system unbuffered; write in large pieces.
+#[derive(Debug)]
+pub struct AtomicFile {
+    temporary: NamedTempFile,
+    target: PathBuf,
+    overwrite: bool,
+}
+
+impl AtomicFile {
+    /// Starts a file that [`AtomicFile::commit`] will name `target`; its permissions are those of any new file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TargetExists`] if `target` is there and `overwrite` is false; [`Error::InvalidArgument`] if
+    /// `target` is no file name or is there and no regular file; [`Error::Io`] if its directory is not writable.
+    pub fn create(target: impl Into<PathBuf>, overwrite: bool) -> Result<Self> {
+        let target = target.into();
+        let name = file_name(&target)?;
+        check_target(&target, overwrite, "a regular file", fs::Metadata::is_file)?;
+        let parent = parent(&target);
+        let temporary = with_ordinary_permissions(partial_name(&name).as_os_str(), 0o666, |builder| {
+            builder.tempfile_in(parent)
+        })
+        .map_err(|source| Error::io("create a file in", parent, source))?;
+        Ok(Self { temporary, target, overwrite })
+    }
+
+    /// The name that the file will have.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// The file itself, for positioned writes and for changing its length.
+    pub fn as_file(&self) -> &File {
+        self.temporary.as_file()
+    }
+
+    /// Writes all of `bytes` at the current position.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`] if the disk is full, [`Error::Io`] for anything else; both name the target.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_all(bytes).map_err(|source| Error::io("write", &self.target, source))
+    }
+
+    /// Makes the bytes durable and gives the file its name, replacing an existing one only with `overwrite`.
+    ///
+    /// A symbolic link at the target is replaced, not followed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TargetExists`] if a file appeared there since [`AtomicFile::create`] and `overwrite` is false;
+    /// [`Error::NoSpace`] or [`Error::Io`] if the operating system fails. The target is then as it was, except
+    /// where only making the finished rename durable failed.
+    pub fn commit(mut self) -> Result<()> {
+        self.flush().map_err(|source| Error::io("write", &self.target, source))?;
+        self.temporary.as_file().sync_all().map_err(|source| Error::io("write", &self.target, source))?;
+        let persisted = if self.overwrite {
+            self.temporary.persist(&self.target)
+        } else {
+            self.temporary.persist_noclobber(&self.target)
+        };
+        match persisted {
+            Ok(_) => sync_directory(parent(&self.target)),
+            Err(error) if !self.overwrite && error.error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Error::TargetExists { path: self.target })
+            }
+            Err(error) => Err(Error::io("rename the finished file to", self.target, error.error)),
+        }
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.temporary.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.temporary.flush()
+    }
+}
+
+/// A directory that appears under its name only when it is complete.
+#[derive(Debug)]
+pub struct AtomicDirectory {
+    temporary: TempDir,
+    target: PathBuf,
+    overwrite: bool,
+}
+
+impl AtomicDirectory {
+    /// Starts an empty directory that [`AtomicDirectory::commit`] will name `target`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TargetExists`] if `target` is there and `overwrite` is false; [`Error::InvalidArgument`] if
+    /// `target` is no directory name or is there and no directory; [`Error::Io`] if its parent is not writable.
+    pub fn create(target: impl Into<PathBuf>, overwrite: bool) -> Result<Self> {
+        let target = target.into();
+        let name = file_name(&target)?;
+        check_target(&target, overwrite, "a directory", fs::Metadata::is_dir)?;
+        let parent = parent(&target);
+        let temporary = with_ordinary_permissions(partial_name(&name).as_os_str(), 0o777, |builder| {
+            builder.tempdir_in(parent)
+        })
+        .map_err(|source| Error::io("create a directory in", parent, source))?;
+        Ok(Self { temporary, target, overwrite })
+    }
+
+    /// Where to write until the commit. Files made with [`AtomicFile`] here are durable once committed.
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// The name that the directory will have.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Gives the directory its name. With `overwrite`, an existing one is moved aside, and removed with all that
+    /// is in it once the new one is in place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TargetExists`] if something appeared there since [`AtomicDirectory::create`] and `overwrite` is
+    /// false; [`Error::Io`] if the operating system fails. The target is then as it was, except where only making
+    /// the finished rename durable or removing the old directory failed.
+    pub fn commit(self) -> Result<()> {
+        sync_directory(self.path())?;
+        let parent = parent(&self.target).to_owned();
+        let old = if exists(&self.target)? { Some(self.move_aside(&parent)?) } else { None };
+        if let Err(source) = fs::rename(self.path(), &self.target) {
+            let Some(old) = old else {
+                return Err(rename_error(self.target, source));
+            };
+            return Err(old.move_back(&self.target, source));
+        }
+        // The directory has left its temporary name, so nothing is left there to remove.
+        let _ = self.temporary.keep();
+        sync_directory(&parent)?;
+        old.map_or(Ok(()), OldDirectory::remove)
+    }
+
+    fn move_aside(&self, parent: &Path) -> Result<OldDirectory> {
+        check_target(&self.target, self.overwrite, "a directory", fs::Metadata::is_dir)?;
+        let name = file_name(&self.target)?;
+        let mut prefix = partial_name(&name);
+        prefix.push("old.");
+        let holder = Builder::new()
+            .prefix(&prefix)
+            .tempdir_in(parent)
+            .map_err(|source| Error::io("create a directory in", parent, source))?;
+        let moved_to = holder.path().join(&name);
+        fs::rename(&self.target, &moved_to)
+            .map_err(|source| Error::io("move aside", &self.target, source))?;
+        Ok(OldDirectory { holder, moved_to })
+    }
+}
+
+/// What was at the target of an [`AtomicDirectory`], inside a temporary directory.
+#[derive(Debug)]
+struct OldDirectory {
+    holder: TempDir,
+    moved_to: PathBuf,
+}
+
+impl OldDirectory {
+    fn remove(self) -> Result<()> {
+        let path = self.holder.path().to_owned();
+        self.holder.close().map_err(|source| Error::io("remove the replaced directory", path, source))
+    }
+
+    /// Restores the target after `cause`; if even that fails, the old directory stays where the error says.
+    fn move_back(self, target: &Path, cause: io::Error) -> Error {
+        if fs::rename(&self.moved_to, target).is_ok() {
+            return rename_error(target.to_owned(), cause);
+        }
+        let _ = self.holder.keep();
+        let action = format!("replace (its old content is now at {})", quoted_path(&self.moved_to));
+        Error::io(action, target, cause)
+    }
+}
+
+/// The error of renaming a finished directory; a target that is in the way appeared since it was last looked for.
+fn rename_error(target: PathBuf, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => {
+            Error::TargetExists { path: target }
+        }
+        _ => Error::io("rename the finished directory to", target, source),
+    }
+}
+
+/// Makes a temporary file or directory hidden and with the permissions of an ordinary one, not private.
+fn with_ordinary_permissions<T>(
+    prefix: &OsStr,
+    mode: u32,
+    create: impl FnOnce(&Builder<'_, '_>) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut builder = Builder::new();
+    builder.prefix(prefix).suffix(".partial");
+    set_mode(&mut builder, mode);
+    create(&builder)
+}
+
+/// Asks for `mode`, from which the operating system takes away the process's umask.
+#[cfg(unix)]
+fn set_mode(builder: &mut Builder<'_, '_>, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    builder.permissions(fs::Permissions::from_mode(mode));
+}
+
+/// Other systems derive the permissions from the directory.
+#[cfg(not(unix))]
+fn set_mode(_builder: &mut Builder<'_, '_>, _mode: u32) {}
+
+fn partial_name(name: &OsStr) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    prefix
+}
+
+fn file_name(target: &Path) -> Result<OsString> {
+    target.file_name().map(OsStr::to_owned).ok_or_else(|| Error::InvalidArgument {
+        what: format!("the output {}", quoted_path(target)),
+        detail: "it must end in a name".to_owned(),
+    })
+}
+
+/// The directory of `target`, which for a bare name is the current one.
+fn parent(target: &Path) -> &Path {
+    target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether anything, even a dangling symbolic link, is there.
+fn exists(target: &Path) -> Result<bool> {
+    Ok(metadata(target)?.is_some())
+}
+
+fn metadata(target: &Path) -> Result<Option<fs::Metadata>> {
+    match fs::symlink_metadata(target) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::io("examine", target, source)),
+    }
+}
+
+/// Checks that `target` is free, or may be replaced and is of the right kind (or a symbolic link).
+fn check_target(
+    target: &Path,
+    overwrite: bool,
+    wanted: &str,
+    is_wanted: impl FnOnce(&fs::Metadata) -> bool,
+) -> Result<()> {
+    match metadata(target)? {
+        None => Ok(()),
+        Some(_) if !overwrite => Err(Error::TargetExists { path: target.to_owned() }),
+        Some(metadata) if is_wanted(&metadata) => Ok(()),
+        Some(_) => Err(Error::InvalidArgument {
+            what: format!("the output {}", quoted_path(target)),
+            detail: format!("it exists and is not {wanted}, so it is not replaced"),
+        }),
+    }
+}
+
+/// Makes a rename in `directory` survive a power failure.
+#[cfg(unix)]
+fn sync_directory(directory: &Path) -> Result<()> {
+    let synced = File::open(directory).and_then(|opened| opened.sync_all());
+    match synced {
+        // Some network and user-space file systems cannot synchronise a directory; there is nothing to wait for.
+        Err(source) if matches!(source.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        Err(source) => Err(Error::io("synchronise the directory", directory, source)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Other systems don't open directories as files; their renames are journalled.
+#[cfg(not(unix))]
+fn sync_directory(_directory: &Path) -> Result<()> {
+    Ok(())
+}

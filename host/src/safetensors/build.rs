@@ -1,0 +1,95 @@
+//! Building a `.safetensors` file in memory, for tests and demonstrations.
+
+use std::path::Path;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::json::METADATA_KEY;
+use super::{Dtype, LENGTH_PREFIX_BYTES, parse};
+use crate::error::{Error, Result};
+
+/// One tensor to put into a file.
+#[derive(Debug, Clone)]
+pub struct TensorData<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The type of its elements.
+    pub dtype: Dtype,
+    /// Its dimensions, the slowest one first; none for a scalar.
+    pub shape: &'a [u64],
+    /// Its elements, little-endian, the last dimension contiguous.
+    pub bytes: &'a [u8],
+}
+
+/// Builds a `.safetensors` file of `tensors`, in this order, and `metadata` (left out if empty).
+///
+/// The header is padded with spaces to a multiple of 8 bytes, as the reference implementation does.
+///
+/// # Errors
+///
+/// [`Error::InvalidSafetensors`] where the result would not be a valid file, for instance because of a repeated
+/// name or because shape and bytes don't agree.
+///
+/// # Examples
+///
+/// ```
+/// use std::path::Path;
+/// use wcodec::safetensors::{Dtype, TensorData, build, parse};
+///
+/// let weight = TensorData { name: "weight", dtype: Dtype::F32, shape: &[2], bytes: &[0; 8] };
+/// let file = build(&[weight], &[("format", "pt")])?;
+/// assert_eq!(parse(&file, Path::new("example.safetensors"))?.tensors[0].element_count(), 2);
+/// # Ok::<(), wcodec::Error>(())
+/// ```
+pub fn build(tensors: &[TensorData<'_>], metadata: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let header = HeaderToWrite { tensors, metadata };
+    let mut file = vec![0; LENGTH_PREFIX_BYTES];
+    serde_json::to_writer(&mut file, &header)
+        .map_err(|error| Error::Internal { detail: format!("a header cannot be written as JSON: {error}") })?;
+    file.resize(file.len().next_multiple_of(LENGTH_PREFIX_BYTES), b' ');
+    let header_len = (file.len() - LENGTH_PREFIX_BYTES) as u64;
+    file[..LENGTH_PREFIX_BYTES].copy_from_slice(&header_len.to_le_bytes());
+    for tensor in tensors {
+        file.extend_from_slice(tensor.bytes);
+    }
+    parse(&file, Path::new("file built in memory"))?;
+    Ok(file)
+}
+
+struct HeaderToWrite<'a> {
+    tensors: &'a [TensorData<'a>],
+    metadata: &'a [(&'a str, &'a str)],
+}
+
+impl Serialize for HeaderToWrite<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if !self.metadata.is_empty() {
+            map.serialize_entry(METADATA_KEY, &MetadataToWrite(self.metadata))?;
+        }
+        let mut start = 0;
+        for tensor in self.tensors {
+            let end = start + tensor.bytes.len();
+            let entry = EntryToWrite { dtype: tensor.dtype.name(), shape: tensor.shape, data_offsets: [start, end] };
+            map.serialize_entry(tensor.name, &entry)?;
+            start = end;
+        }
+        map.end()
+    }
+}
+
+/// Keeps order and repetitions, which the check of the finished file then reports.
+struct MetadataToWrite<'a>(&'a [(&'a str, &'a str)]);
+
+impl Serialize for MetadataToWrite<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+#[derive(serde::Serialize)]
+struct EntryToWrite<'a> {
+    dtype: &'a str,
+    shape: &'a [u64],
+    data_offsets: [usize; 2],
+}
