@@ -1,5 +1,8 @@
 //! The error type of the crate: what went wrong, where, and what to do about it.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::safetensors::SafetensorsProblem;
 
 /// Result of every fallible function of this crate.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Longest part of a foreign string (a tensor name, a parser's message) that a message repeats.
 const MAX_QUOTED_CHARS: usize = 120;
@@ -20,8 +23,9 @@ const MIN_SUGGESTION_SIMILARITY: f64 = 0.75;
 
 /// Everything that can go wrong, each with what a caller needs to act on it.
 ///
-/// The `Display` form is one complete sentence that already contains the cause, so it can be shown on its own;
-/// strings taken from files are escaped and shortened in it. [`Error::kind`] groups the variants.
+/// The `Display` form is one complete sentence that already contains the cause, so it can be shown
+/// on its own; strings taken from files are escaped and shortened in it. [`Error::kind`] groups the
+/// variants.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -37,7 +41,10 @@ pub enum Error {
     },
 
     /// The disk, or the user's quota on it, is full.
-    #[error("cannot {action} {}: {source}; free some space or choose another disk, then run it again", quoted_path(path))]
+    #[error(
+        "cannot {action} {}: {source}; free some space or choose another disk, then run it again",
+        quoted_path(path)
+    )]
     NoSpace {
         /// The verb of what was tried, such as "write".
         action: String,
@@ -48,14 +55,19 @@ pub enum Error {
     },
 
     /// The output is there already, and overwriting was not asked for.
-    #[error("{} already exists; choose another name, or replace it with --force (`overwrite` in the library)", quoted_path(path))]
+    #[error(
+        "{} already exists; choose another name, or replace it with --force (`overwrite` in the library)",
+        quoted_path(path)
+    )]
     TargetExists {
         /// The existing file or directory.
         path: PathBuf,
     },
 
     /// Input ends before the bytes that it announces.
-    #[error("{what} is cut short at {location}: {expected} bytes are needed and {actual} are there; download or copy it again")]
+    #[error(
+        "{what} is cut short at {location}: {expected} bytes are needed and {actual} are there; download or copy it again"
+    )]
     Truncated {
         /// The thing that is incomplete, such as a file or a section.
         what: String,
@@ -79,7 +91,9 @@ pub enum Error {
     },
 
     /// Bytes don't have the checksum that was stored for them.
-    #[error("{what} is damaged at {location}: its checksum is {actual} instead of {expected}; download or copy it again")]
+    #[error(
+        "{what} is damaged at {location}: its checksum is {actual} instead of {expected}; download or copy it again"
+    )]
     ChecksumMismatch {
         /// The damaged thing, such as a file or a tensor.
         what: String,
@@ -92,7 +106,9 @@ pub enum Error {
     },
 
     /// The file was written by a newer release.
-    #[error("{what} has format version {found}, and this release reads versions up to {newest_supported}; update wcodec")]
+    #[error(
+        "{what} has format version {found}, and this release reads versions up to {newest_supported}; update wcodec"
+    )]
     UnsupportedVersion {
         /// The file or section that carries the version.
         what: String,
@@ -112,7 +128,12 @@ pub enum Error {
     },
 
     /// No tensor has the name asked for.
-    #[error("{} has no tensor named {}; {}", quoted_path(path), quoted(tensor), suggestion(nearest))]
+    #[error(
+        "{} has no tensor named {}; {}",
+        quoted_path(path),
+        quoted(tensor),
+        suggestion(nearest)
+    )]
     NotFound {
         /// The file that was searched.
         path: PathBuf,
@@ -132,7 +153,9 @@ pub enum Error {
     },
 
     /// Two things that were compared are both readable, and differ.
-    #[error("{left} differs from {right}: {detail}; compress the original again if it is the one to keep")]
+    #[error(
+        "{left} differs from {right}: {detail}; compress the original again if it is the one to keep"
+    )]
     Mismatch {
         /// The thing that was verified.
         left: String,
@@ -143,7 +166,9 @@ pub enum Error {
     },
 
     /// The GPU, its driver or a kernel failed.
-    #[error("the GPU cannot {action}: {detail}; decode on the CPU instead, which gives the same bytes")]
+    #[error(
+        "the GPU cannot {action}: {detail}; decode on the CPU instead, which gives the same bytes"
+    )]
     Gpu {
         /// The verb of what was tried, such as "load the kernels".
         action: String,
@@ -166,12 +191,15 @@ impl Error {
     pub fn io(action: impl Into<String>, path: impl Into<PathBuf>, source: io::Error) -> Self {
         let (action, path) = (action.into(), path.into());
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { action, path, source },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::NoSpace { action, path, source }
+            }
             _ => Self::Io { action, path, source },
         }
     }
 
-    /// No tensor of `path` is called `tensor`; `names` are the ones it has, from which similar ones are suggested.
+    /// No tensor of `path` is called `tensor`; `names` are the ones it has, from which similar ones
+    /// are suggested.
     pub fn tensor_not_found<'a>(
         path: impl Into<PathBuf>,
         tensor: &str,
@@ -190,8 +218,12 @@ impl Error {
             Self::Truncated { .. } => ErrorKind::Truncated,
             Self::Corrupt { .. } | Self::ChecksumMismatch { .. } => ErrorKind::Corrupt,
             Self::UnsupportedVersion { .. } => ErrorKind::Unsupported,
-            Self::InvalidSafetensors { problem, .. } if problem.is_truncation() => ErrorKind::Truncated,
-            Self::InvalidSafetensors { .. } | Self::InvalidArgument { .. } => ErrorKind::InvalidInput,
+            Self::InvalidSafetensors { problem, .. } if problem.is_truncation() => {
+                ErrorKind::Truncated
+            }
+            Self::InvalidSafetensors { .. } | Self::InvalidArgument { .. } => {
+                ErrorKind::InvalidInput
+            }
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Mismatch { .. } => ErrorKind::Mismatch,
             Self::Gpu { .. } => ErrorKind::Gpu,
@@ -229,7 +261,8 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The exit status of the `wcodec` command for this kind; 0 (success) and 2 (wrong usage) are never given.
+    /// The exit status of the `wcodec` command for this kind; 0 (success) and 2 (wrong usage) are
+    /// never given.
     ///
     /// | status | kind | status | kind |
     /// |---|---|---|---|
@@ -256,7 +289,8 @@ impl ErrorKind {
     }
 }
 
-/// Displays a string from a file in quotes, control characters escaped so that a terminal stays as it is, shortened.
+/// Displays a string from a file in quotes, control characters escaped so that a terminal stays as
+/// it is, shortened.
 pub(crate) fn quoted(text: &str) -> impl fmt::Display {
     format!("{:?}", clipped(text))
 }
@@ -269,7 +303,8 @@ pub(crate) fn clipped(text: &str) -> String {
     }
 }
 
-/// Displays a path in quotes with control characters escaped; never shortened, so that it can be copied.
+/// Displays a path in quotes with control characters escaped; never shortened, so that it can be
+/// copied.
 pub(crate) fn quoted_path(path: &Path) -> impl fmt::Display {
     let mut shown = String::from("\"");
     for character in path.to_string_lossy().chars() {
@@ -285,7 +320,9 @@ pub(crate) fn quoted_path(path: &Path) -> impl fmt::Display {
 fn advice_for_io(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::NotFound => "check that the path is right and its directory exists",
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "check its permissions",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "check its permissions"
+        }
         io::ErrorKind::IsADirectory => "name a file instead",
         io::ErrorKind::NotADirectory => "name a directory instead",
         _ => "check the disk and run it again",
@@ -310,211 +347,4 @@ fn nearest_names<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> 
     scored.sort_by(|left, right| right.0.total_cmp(&left.0).then_with(|| left.1.cmp(right.1)));
     scored.truncate(MAX_SUGGESTIONS);
     scored.into_iter().map(|(_, name)| name.to_owned()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn assert_shows(error: Error, kind: ErrorKind, message: &str) {
-        assert_eq!(error.to_string(), message);
-        assert_eq!(error.kind(), kind);
-    }
-
-    #[test]
-    fn io_names_action_path_cause_and_advice() {
-        let error = Error::io("read", "model.safetensors", io::Error::new(io::ErrorKind::NotFound, "no such file"));
-        assert_shows(
-            error,
-            ErrorKind::Io,
-            "cannot read \"model.safetensors\": no such file; check that the path is right and its directory exists",
-        );
-        let error = Error::io("write", "out", io::Error::new(io::ErrorKind::PermissionDenied, "denied"));
-        assert_shows(error, ErrorKind::Io, "cannot write \"out\": denied; check its permissions");
-        let error = Error::io("read", "dir", io::Error::new(io::ErrorKind::IsADirectory, "is a directory"));
-        assert_shows(error, ErrorKind::Io, "cannot read \"dir\": is a directory; name a file instead");
-        let error = Error::io("open", "file", io::Error::new(io::ErrorKind::NotADirectory, "not a directory"));
-        assert_shows(error, ErrorKind::Io, "cannot open \"file\": not a directory; name a directory instead");
-        let error = Error::io("read", "x", io::Error::other("input/output error"));
-        assert_shows(error, ErrorKind::Io, "cannot read \"x\": input/output error; check the disk and run it again");
-    }
-
-    #[test]
-    fn full_disk_and_full_quota_become_no_space() {
-        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
-            assert_shows(
-                Error::io("write", "out.wcodec", io::Error::new(kind, "full")),
-                ErrorKind::NoSpace,
-                "cannot write \"out.wcodec\": full; free some space or choose another disk, then run it again",
-            );
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn linux_error_numbers_become_no_space() {
-        for (name, number) in [("ENOSPC", 28), ("EDQUOT", 122)] {
-            let error = Error::io("write", "out", io::Error::from_raw_os_error(number));
-            assert_eq!(error.kind(), ErrorKind::NoSpace, "{name}");
-        }
-    }
-
-    #[test]
-    fn target_exists_names_the_option() {
-        assert_shows(
-            Error::TargetExists { path: "out.wcodec".into() },
-            ErrorKind::TargetExists,
-            "\"out.wcodec\" already exists; choose another name, or replace it with --force (`overwrite` in the library)",
-        );
-    }
-
-    #[test]
-    fn truncated_and_corrupt_say_where() {
-        assert_shows(
-            Error::Truncated {
-                what: "\"m.wcodec\"".into(),
-                location: "the footer (offset 4096)".into(),
-                expected: 64,
-                actual: 12,
-            },
-            ErrorKind::Truncated,
-            "\"m.wcodec\" is cut short at the footer (offset 4096): 64 bytes are needed and 12 are there; \
-             download or copy it again",
-        );
-        assert_shows(
-            Error::Corrupt {
-                what: "tensor \"w\"".into(),
-                location: "block 3".into(),
-                detail: "a state does not end at its lower bound".into(),
-            },
-            ErrorKind::Corrupt,
-            "tensor \"w\" is damaged at block 3: a state does not end at its lower bound; download or copy it again",
-        );
-        assert_shows(
-            Error::ChecksumMismatch {
-                what: "tensor \"w\"".into(),
-                location: "chunk 7".into(),
-                expected: "00ff".into(),
-                actual: "00fe".into(),
-            },
-            ErrorKind::Corrupt,
-            "tensor \"w\" is damaged at chunk 7: its checksum is 00fe instead of 00ff; download or copy it again",
-        );
-    }
-
-    #[test]
-    fn unsupported_version_says_update() {
-        assert_shows(
-            Error::UnsupportedVersion { what: "\"m.wcodec\"".into(), found: 9, newest_supported: 1 },
-            ErrorKind::Unsupported,
-            "\"m.wcodec\" has format version 9, and this release reads versions up to 1; update wcodec",
-        );
-    }
-
-    #[test]
-    fn invalid_safetensors_adds_advice_and_tells_truncation_apart() {
-        let invalid = |problem| Error::InvalidSafetensors { path: "m.safetensors".into(), problem };
-        assert_shows(
-            invalid(SafetensorsProblem::FileTooShort { file_len: 5 }),
-            ErrorKind::Truncated,
-            "\"m.safetensors\" is not a valid .safetensors file: it has 5 bytes, fewer than the 8 of the header length; \
-             download or copy it again",
-        );
-        assert_shows(
-            invalid(SafetensorsProblem::TrailingBytes { bytes: 16 }),
-            ErrorKind::InvalidInput,
-            "\"m.safetensors\" is not a valid .safetensors file: its last 16 bytes belong to no tensor; \
-             save it again with a current safetensors library",
-        );
-    }
-
-    #[test]
-    fn not_found_suggests_similar_names_most_similar_first() {
-        let names = ["encoder.layer.0.weight", "encoder.layer.1.weight", "encoder.layer.0.weights", "zzz"];
-        assert_shows(
-            Error::tensor_not_found("m.wcodec", "encoder.layer.0.wieght", names),
-            ErrorKind::NotFound,
-            "\"m.wcodec\" has no tensor named \"encoder.layer.0.wieght\"; did you mean \"encoder.layer.0.weight\" \
-             or \"encoder.layer.0.weights\" or \"encoder.layer.1.weight\"?",
-        );
-        assert_shows(
-            Error::tensor_not_found("m.wcodec", "bias", ["zzz"]),
-            ErrorKind::NotFound,
-            "\"m.wcodec\" has no tensor named \"bias\"; list its tensors to see their names",
-        );
-    }
-
-    #[test]
-    fn remaining_messages() {
-        assert_shows(
-            Error::InvalidArgument { what: "--threads 0".into(), detail: "give at least 1".into() },
-            ErrorKind::InvalidInput,
-            "--threads 0 is not usable: give at least 1",
-        );
-        assert_shows(
-            Error::Mismatch {
-                left: "\"m.wcodec\"".into(),
-                right: "\"m.safetensors\"".into(),
-                detail: "byte 12 of tensor \"w\" is 3 instead of 4".into(),
-            },
-            ErrorKind::Mismatch,
-            "\"m.wcodec\" differs from \"m.safetensors\": byte 12 of tensor \"w\" is 3 instead of 4; \
-             compress the original again if it is the one to keep",
-        );
-        assert_shows(
-            Error::Gpu { action: "load the kernels".into(), detail: "driver too old".into() },
-            ErrorKind::Gpu,
-            "the GPU cannot load the kernels: driver too old; decode on the CPU instead, which gives the same bytes",
-        );
-        assert_shows(
-            Error::Internal { detail: "tensor \"w\" did not decode to itself".into() },
-            ErrorKind::Internal,
-            "internal error: tensor \"w\" did not decode to itself; nothing was written, \
-             please report this as a bug in wcodec",
-        );
-    }
-
-    #[test]
-    fn foreign_strings_are_escaped_and_shortened() {
-        let name = format!("\u{1b}[31m{}", "a".repeat(1000));
-        let message = Error::tensor_not_found("bad\u{7}name", &name, []).to_string();
-        assert!(message.starts_with("\"bad\\u{7}name\" has no tensor named \"\\u{1b}[31maaa"), "{message}");
-        assert!(message.len() < 250, "{message}");
-        assert!(!message.chars().any(char::is_control));
-        assert_eq!(clipped(&"é".repeat(MAX_QUOTED_CHARS)), "é".repeat(MAX_QUOTED_CHARS));
-    }
-
-    #[test]
-    fn exit_codes_are_distinct_and_leave_success_and_usage_alone() {
-        let kinds = [
-            ErrorKind::Internal,
-            ErrorKind::Io,
-            ErrorKind::NoSpace,
-            ErrorKind::TargetExists,
-            ErrorKind::Truncated,
-            ErrorKind::Corrupt,
-            ErrorKind::Unsupported,
-            ErrorKind::InvalidInput,
-            ErrorKind::NotFound,
-            ErrorKind::Mismatch,
-            ErrorKind::Gpu,
-        ];
-        let mut codes: Vec<u8> = kinds.iter().map(|kind| kind.exit_code()).collect();
-        codes.sort_unstable();
-        assert_eq!(codes, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
-    }
-
-    #[test]
-    fn source_is_kept_for_callers_that_inspect_it() {
-        let error = Error::io("read", "x", io::Error::from(io::ErrorKind::TimedOut));
-        let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
-        assert_eq!(source.map(io::Error::kind), Some(io::ErrorKind::TimedOut));
-    }
-
-    #[test]
-    fn errors_cross_threads() {
-        fn assert_send_sync<T: Send + Sync + 'static>() {}
-        assert_send_sync::<Error>();
-    }
 }

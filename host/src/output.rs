@@ -1,8 +1,11 @@
 //! Output that appears whole or not at all: written beside its target, then renamed onto it.
 //!
-//! A failed or interrupted write leaves the target as it was. Dropping without a commit removes what was written;
-//! only a process that is killed leaves the hidden file or directory, whose name starts with a dot and ends in
-//! `.partial`, behind.
+//! A failed or interrupted write leaves the target as it was. Dropping without a commit removes
+//! what was written; only a process that is killed leaves a hidden file or directory behind, called
+//! `.wcodec-*.partial` (or `.wcodec-*.old` for what a directory replaced).
+
+#[cfg(test)]
+mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -12,6 +15,9 @@ use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::error::{Error, Result, quoted_path};
+
+/// How the names of unfinished output end.
+const PARTIAL_SUFFIX: &str = ".partial";
 
 /// A file that appears under its name only when it is complete.
 ///
@@ -24,21 +30,22 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Starts a file that [`AtomicFile::commit`] will name `target`; its permissions are those of any new file.
+    /// Starts a file that [`AtomicFile::commit`] will name `target`; its permissions are those of
+    /// any new file.
     ///
     /// # Errors
     ///
-    /// [`Error::TargetExists`] if `target` is there and `overwrite` is false; [`Error::InvalidArgument`] if
-    /// `target` is no file name or is there and no regular file; [`Error::Io`] if its directory is not writable.
+    /// [`Error::TargetExists`] if `target` is there and `overwrite` is false;
+    /// [`Error::InvalidArgument`] if `target` is no file name or is there and no regular file
+    /// (a symbolic link is none); [`Error::Io`] if its directory is not writable.
     pub fn create(target: impl Into<PathBuf>, overwrite: bool) -> Result<Self> {
         let target = target.into();
-        let name = file_name(&target)?;
+        file_name(&target)?;
         check_target(&target, overwrite, "a regular file", fs::Metadata::is_file)?;
         let parent = parent(&target);
-        let temporary = with_ordinary_permissions(partial_name(&name).as_os_str(), 0o666, |builder| {
-            builder.tempfile_in(parent)
-        })
-        .map_err(|source| Error::io("create a file in", parent, source))?;
+        let temporary = hidden(PARTIAL_SUFFIX, Some(0o666))
+            .tempfile_in(parent)
+            .map_err(|source| Error::io("create a file in", parent, source))?;
         Ok(Self { temporary, target, overwrite })
     }
 
@@ -56,23 +63,27 @@ impl AtomicFile {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`] if the disk is full, [`Error::Io`] for anything else; both name the target.
+    /// [`Error::NoSpace`] if the disk is full, [`Error::Io`] for anything else; both name the
+    /// target.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.write_all(bytes).map_err(|source| Error::io("write", &self.target, source))
     }
 
-    /// Makes the bytes durable and gives the file its name, replacing an existing one only with `overwrite`.
-    ///
-    /// A symbolic link at the target is replaced, not followed.
+    /// Makes the bytes durable and gives the file its name, replacing an existing one only with
+    /// `overwrite`.
     ///
     /// # Errors
     ///
-    /// [`Error::TargetExists`] if a file appeared there since [`AtomicFile::create`] and `overwrite` is false;
-    /// [`Error::NoSpace`] or [`Error::Io`] if the operating system fails. The target is then as it was, except
-    /// where only making the finished rename durable failed.
+    /// [`Error::TargetExists`] if a file appeared there since [`AtomicFile::create`] and
+    /// `overwrite` is false; [`Error::NoSpace`] or [`Error::Io`] if the operating system fails.
+    /// The target is then as it was, except where only making the finished rename durable
+    /// failed.
     pub fn commit(mut self) -> Result<()> {
         self.flush().map_err(|source| Error::io("write", &self.target, source))?;
-        self.temporary.as_file().sync_all().map_err(|source| Error::io("write", &self.target, source))?;
+        self.temporary
+            .as_file()
+            .sync_all()
+            .map_err(|source| Error::io("write", &self.target, source))?;
         let persisted = if self.overwrite {
             self.temporary.persist(&self.target)
         } else {
@@ -111,21 +122,22 @@ impl AtomicDirectory {
     ///
     /// # Errors
     ///
-    /// [`Error::TargetExists`] if `target` is there and `overwrite` is false; [`Error::InvalidArgument`] if
-    /// `target` is no directory name or is there and no directory; [`Error::Io`] if its parent is not writable.
+    /// [`Error::TargetExists`] if `target` is there and `overwrite` is false;
+    /// [`Error::InvalidArgument`] if `target` is no directory name or is there and no directory
+    /// (a symbolic link is none); [`Error::Io`] if its parent is not writable.
     pub fn create(target: impl Into<PathBuf>, overwrite: bool) -> Result<Self> {
         let target = target.into();
-        let name = file_name(&target)?;
+        file_name(&target)?;
         check_target(&target, overwrite, "a directory", fs::Metadata::is_dir)?;
         let parent = parent(&target);
-        let temporary = with_ordinary_permissions(partial_name(&name).as_os_str(), 0o777, |builder| {
-            builder.tempdir_in(parent)
-        })
-        .map_err(|source| Error::io("create a directory in", parent, source))?;
+        let temporary = hidden(PARTIAL_SUFFIX, Some(0o777))
+            .tempdir_in(parent)
+            .map_err(|source| Error::io("create a directory in", parent, source))?;
         Ok(Self { temporary, target, overwrite })
     }
 
-    /// Where to write until the commit. Files made with [`AtomicFile`] here are durable once committed.
+    /// Where to write until the commit. Files made with [`AtomicFile`] here are durable once
+    /// committed.
     pub fn path(&self) -> &Path {
         self.temporary.path()
     }
@@ -135,14 +147,15 @@ impl AtomicDirectory {
         &self.target
     }
 
-    /// Gives the directory its name. With `overwrite`, an existing one is moved aside, and removed with all that
-    /// is in it once the new one is in place.
+    /// Gives the directory its name. With `overwrite`, an existing one is moved aside, and removed
+    /// with all that is in it once the new one is in place.
     ///
     /// # Errors
     ///
-    /// [`Error::TargetExists`] if something appeared there since [`AtomicDirectory::create`] and `overwrite` is
-    /// false; [`Error::Io`] if the operating system fails. The target is then as it was, except where only making
-    /// the finished rename durable or removing the old directory failed.
+    /// [`Error::TargetExists`] if something appeared there since [`AtomicDirectory::create`] and
+    /// `overwrite` is false; [`Error::Io`] if the operating system fails. The target is then as
+    /// it was, except where only making the finished rename durable or removing the old
+    /// directory failed.
     pub fn commit(self) -> Result<()> {
         sync_directory(self.path())?;
         let parent = parent(&self.target).to_owned();
@@ -162,10 +175,7 @@ impl AtomicDirectory {
     fn move_aside(&self, parent: &Path) -> Result<OldDirectory> {
         check_target(&self.target, self.overwrite, "a directory", fs::Metadata::is_dir)?;
         let name = file_name(&self.target)?;
-        let mut prefix = partial_name(&name);
-        prefix.push("old.");
-        let holder = Builder::new()
-            .prefix(&prefix)
+        let holder = hidden(".old", None)
             .tempdir_in(parent)
             .map_err(|source| Error::io("create a directory in", parent, source))?;
         let moved_to = holder.path().join(&name);
@@ -185,10 +195,13 @@ struct OldDirectory {
 impl OldDirectory {
     fn remove(self) -> Result<()> {
         let path = self.holder.path().to_owned();
-        self.holder.close().map_err(|source| Error::io("remove the replaced directory", path, source))
+        self.holder
+            .close()
+            .map_err(|source| Error::io("remove the replaced directory", path, source))
     }
 
-    /// Restores the target after `cause`; if even that fails, the old directory stays where the error says.
+    /// Restores the target after `cause`; if even that fails, the old directory stays where the
+    /// error says.
     fn move_back(self, target: &Path, cause: io::Error) -> Error {
         if fs::rename(&self.moved_to, target).is_ok() {
             return rename_error(target.to_owned(), cause);
@@ -199,26 +212,27 @@ impl OldDirectory {
     }
 }
 
-/// The error of renaming a finished directory; a target that is in the way appeared since it was last looked for.
+/// The error of renaming a finished directory; a target that is in the way appeared since it was
+/// last looked for.
 fn rename_error(target: PathBuf, source: io::Error) -> Error {
     match source.kind() {
-        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => {
-            Error::TargetExists { path: target }
-        }
+        io::ErrorKind::AlreadyExists
+        | io::ErrorKind::DirectoryNotEmpty
+        | io::ErrorKind::NotADirectory => Error::TargetExists { path: target },
         _ => Error::io("rename the finished directory to", target, source),
     }
 }
 
-/// Makes a temporary file or directory hidden and with the permissions of an ordinary one, not private.
-fn with_ordinary_permissions<T>(
-    prefix: &OsStr,
-    mode: u32,
-    create: impl FnOnce(&Builder<'_, '_>) -> io::Result<T>,
-) -> io::Result<T> {
+/// A maker of hidden temporary names; `mode` asks for permissions, where none keeps them private.
+///
+/// The names don't contain the target's, which may be as long as the file system allows.
+fn hidden(suffix: &'static str, mode: Option<u32>) -> Builder<'static, 'static> {
     let mut builder = Builder::new();
-    builder.prefix(prefix).suffix(".partial");
-    set_mode(&mut builder, mode);
-    create(&builder)
+    builder.prefix(".wcodec-").suffix(suffix);
+    if let Some(mode) = mode {
+        set_mode(&mut builder, mode);
+    }
+    builder
 }
 
 /// Asks for `mode`, from which the operating system takes away the process's umask.
@@ -231,13 +245,6 @@ fn set_mode(builder: &mut Builder<'_, '_>, mode: u32) {
 /// Other systems derive the permissions from the directory.
 #[cfg(not(unix))]
 fn set_mode(_builder: &mut Builder<'_, '_>, _mode: u32) {}
-
-fn partial_name(name: &OsStr) -> OsString {
-    let mut prefix = OsString::from(".");
-    prefix.push(name);
-    prefix.push(".");
-    prefix
-}
 
 fn file_name(target: &Path) -> Result<OsString> {
     target.file_name().map(OsStr::to_owned).ok_or_else(|| Error::InvalidArgument {
@@ -264,7 +271,8 @@ fn metadata(target: &Path) -> Result<Option<fs::Metadata>> {
     }
 }
 
-/// Checks that `target` is free, or may be replaced and is of the right kind (or a symbolic link).
+/// Checks that `target` is free, or may be replaced and is of the right kind ; a symbolic link
+/// never is.
 fn check_target(
     target: &Path,
     overwrite: bool,
@@ -287,8 +295,16 @@ fn check_target(
 fn sync_directory(directory: &Path) -> Result<()> {
     let synced = File::open(directory).and_then(|opened| opened.sync_all());
     match synced {
-        // Some network and user-space file systems cannot synchronise a directory; there is nothing to wait for.
-        Err(source) if matches!(source.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        // Some network and user-space file systems cannot synchronise a directory; there is nothing
+        // to wait for.
+        Err(source)
+            if matches!(
+                source.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
         Err(source) => Err(Error::io("synchronise the directory", directory, source)),
         Ok(()) => Ok(()),
     }

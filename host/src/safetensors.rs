@@ -1,8 +1,9 @@
 //! The `.safetensors` format: reading the header of a file, and building small files in memory.
 //!
-//! A file is the header's length as a little-endian `u64`, the header as JSON, and the tensors' bytes. This parser
-//! accepts what the reference implementation (the `safetensors` crate) accepts, and moreover element types that
-//! it doesn't know; it rejects repeated names, which the format forbids.
+//! A file is the header's length as a little-endian `u64`, the header as JSON, and the tensors'
+//! bytes. This parser accepts what the reference implementation (the `safetensors` crate) accepts,
+//! and moreover element types that it doesn't know; it rejects repeated names, which the format
+//! forbids.
 
 mod build;
 mod dtype;
@@ -44,13 +45,16 @@ const GIT_LFS_POINTER_START: &[u8] = b"version https://git-lfs";
 /// A parsed and checked header. The tensors cover the data without hole or overlap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// Where length prefix and JSON, padding included, lie in the file: from 0 to the first byte of data.
+    /// Where length prefix and JSON, padding included, lie in the file: from 0 to the first byte
+    /// of data.
     pub header_bytes: Range<usize>,
     /// Offset in the file of the first byte of data.
     pub data_start: u64,
-    /// The file's own notes, such as the framework that wrote it; `None` where the header has no such entry.
+    /// The file's own notes, such as the framework that wrote it; `None` where the header has no
+    /// such entry.
     pub metadata: Option<BTreeMap<String, String>>,
-    /// The tensors by ascending offset; empty ones that share an offset stay in the order of the header.
+    /// The tensors by ascending offset; empty ones that share an offset stay in the order of the
+    /// header.
     pub tensors: Vec<TensorEntry>,
 }
 
@@ -87,7 +91,8 @@ impl TensorEntry {
         self.end - self.start
     }
 
-    /// The bytes of this tensor in `file`, the slice that its header was parsed from; `None` if `file` is shorter.
+    /// The bytes of this tensor in `file`, the slice that its header was parsed from; `None` if
+    /// `file` is shorter.
     pub fn bytes<'file>(&self, file: &'file [u8]) -> Option<&'file [u8]> {
         file.get(usize::try_from(self.start).ok()?..usize::try_from(self.end).ok()?)
     }
@@ -95,14 +100,16 @@ impl TensorEntry {
 
 /// Reads and checks the header of a `.safetensors` file.
 ///
-/// `bytes` is the whole file, usually memory-mapped, of which only the header is read; `path` is for messages only.
-/// Memory stays within a small multiple of the header, itself at most [`MAX_HEADER_BYTES`].
+/// `bytes` is the whole file, usually memory-mapped, of which only the header is read; `path` is
+/// for messages only. Memory stays within a small multiple of the header, itself at most
+/// [`MAX_HEADER_BYTES`].
 ///
 /// # Errors
 ///
 /// [`Error::InvalidSafetensors`] with the first broken rule that was found.
 pub fn parse(bytes: &[u8], path: &Path) -> Result<Header> {
-    parse_header(bytes).map_err(|problem| Error::InvalidSafetensors { path: path.to_owned(), problem })
+    parse_header(bytes)
+        .map_err(|problem| Error::InvalidSafetensors { path: path.to_owned(), problem })
 }
 
 fn parse_header(bytes: &[u8]) -> Result<Header, SafetensorsProblem> {
@@ -139,7 +146,10 @@ fn split_file(bytes: &[u8]) -> Result<(&str, &[u8]), SafetensorsProblem> {
     }
     // MAX_HEADER_BYTES fits the address space of every target, so the cast keeps the value.
     let Some((json, data)) = rest.split_at_checked(header_len as usize) else {
-        return Err(SafetensorsProblem::HeaderBeyondFile { header_len, available: rest.len() as u64 });
+        return Err(SafetensorsProblem::HeaderBeyondFile {
+            header_len,
+            available: rest.len() as u64,
+        });
     };
     let json = std::str::from_utf8(json).map_err(|error| SafetensorsProblem::HeaderNotUtf8 {
         offset: (LENGTH_PREFIX_BYTES + error.valid_up_to()) as u64,
@@ -161,7 +171,9 @@ fn reject_duplicates<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Saf
     Ok(())
 }
 
-fn check_metadata(mut raw: Vec<RawMetadata>) -> Result<Option<BTreeMap<String, String>>, SafetensorsProblem> {
+fn check_metadata(
+    mut raw: Vec<RawMetadata>,
+) -> Result<Option<BTreeMap<String, String>>, SafetensorsProblem> {
     let Some(RawMetadata(entries)) = raw.pop() else {
         return Ok(None);
     };
@@ -173,16 +185,30 @@ fn check_metadata(mut raw: Vec<RawMetadata>) -> Result<Option<BTreeMap<String, S
 }
 
 /// Checks one tensor by itself; its offsets stay relative to the data.
-fn check_tensor(name: String, raw: RawTensor, data_len: u64) -> Result<TensorEntry, SafetensorsProblem> {
+fn check_tensor(
+    name: String,
+    raw: RawTensor,
+    data_len: u64,
+) -> Result<TensorEntry, SafetensorsProblem> {
     check_limits(&name, &raw)?;
     let (start, end) = raw.data_offsets;
     if end < start {
         return Err(SafetensorsProblem::OffsetsReversed { tensor: name, start, end });
     }
-    let entry = TensorEntry { name, dtype: Dtype::from(raw.dtype.as_str()), shape: raw.shape.0, start, end };
+    let entry = TensorEntry {
+        name,
+        dtype: Dtype::from(raw.dtype.as_str()),
+        shape: raw.shape.0,
+        start,
+        end,
+    };
     check_size(&entry)?;
     if end > data_len {
-        return Err(SafetensorsProblem::TensorBeyondFile { tensor: entry.name, end, available: data_len });
+        return Err(SafetensorsProblem::TensorBeyondFile {
+            tensor: entry.name,
+            end,
+            available: data_len,
+        });
     }
     Ok(entry)
 }
@@ -194,20 +220,33 @@ fn check_limits(name: &str, raw: &RawTensor) -> Result<(), SafetensorsProblem> {
     }
     if raw.dtype.len() > MAX_DTYPE_NAME_BYTES {
         let (tensor, name_len) = (name.to_owned(), raw.dtype.len());
-        return Err(SafetensorsProblem::DtypeNameTooLong { tensor, name_len, limit: MAX_DTYPE_NAME_BYTES });
+        return Err(SafetensorsProblem::DtypeNameTooLong {
+            tensor,
+            name_len,
+            limit: MAX_DTYPE_NAME_BYTES,
+        });
     }
     if raw.shape.0.len() > MAX_DIMENSIONS {
-        return Err(SafetensorsProblem::TooManyDimensions { tensor: name.to_owned(), limit: MAX_DIMENSIONS });
+        return Err(SafetensorsProblem::TooManyDimensions {
+            tensor: name.to_owned(),
+            limit: MAX_DIMENSIONS,
+        });
     }
     Ok(())
 }
 
-/// Checks that shape and element type give the bytes that the offsets give; any size suits an unknown type.
+/// Checks that shape and element type give the bytes that the offsets give; any size suits an
+/// unknown type.
 fn check_size(entry: &TensorEntry) -> Result<(), SafetensorsProblem> {
     let (tensor, dtype, shape) = (&entry.name, entry.dtype.name(), &entry.shape);
-    let overflow = || SafetensorsProblem::ShapeOverflow { tensor: tensor.clone(), shape: shape.clone() };
-    // In order and without regard to a zero that may follow, as the reference implementation counts.
-    let elements = shape.iter().try_fold(1_u64, |count, &size| count.checked_mul(size)).ok_or_else(overflow)?;
+    let overflow =
+        || SafetensorsProblem::ShapeOverflow { tensor: tensor.clone(), shape: shape.clone() };
+    // In order and without regard to a zero that may follow, as the reference implementation
+    // counts.
+    let elements = shape
+        .iter()
+        .try_fold(1_u64, |count, &size| count.checked_mul(size))
+        .ok_or_else(overflow)?;
     let Some(element_bits) = entry.dtype.bits() else {
         return Ok(());
     };

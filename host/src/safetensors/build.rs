@@ -27,8 +27,8 @@ pub struct TensorData<'a> {
 ///
 /// # Errors
 ///
-/// [`Error::InvalidSafetensors`] where the result would not be a valid file, for instance because of a repeated
-/// name or because shape and bytes don't agree.
+/// [`Error::InvalidSafetensors`] where the result would not be a valid file, for instance because
+/// of a repeated name or because shape and bytes don't agree.
 ///
 /// # Examples
 ///
@@ -44,8 +44,9 @@ pub struct TensorData<'a> {
 pub fn build(tensors: &[TensorData<'_>], metadata: &[(&str, &str)]) -> Result<Vec<u8>> {
     let header = HeaderToWrite { tensors, metadata };
     let mut file = vec![0; LENGTH_PREFIX_BYTES];
-    serde_json::to_writer(&mut file, &header)
-        .map_err(|error| Error::Internal { detail: format!("a header cannot be written as JSON: {error}") })?;
+    serde_json::to_writer(&mut file, &header).map_err(|error| Error::Internal {
+        detail: format!("a header cannot be written as JSON: {error}"),
+    })?;
     file.resize(file.len().next_multiple_of(LENGTH_PREFIX_BYTES), b' ');
     let header_len = (file.len() - LENGTH_PREFIX_BYTES) as u64;
     file[..LENGTH_PREFIX_BYTES].copy_from_slice(&header_len.to_le_bytes());
@@ -70,7 +71,11 @@ impl Serialize for HeaderToWrite<'_> {
         let mut start = 0;
         for tensor in self.tensors {
             let end = start + tensor.bytes.len();
-            let entry = EntryToWrite { dtype: tensor.dtype.name(), shape: tensor.shape, data_offsets: [start, end] };
+            let entry = EntryToWrite {
+                dtype: tensor.dtype.name(),
+                shape: tensor.shape,
+                data_offsets: [start, end],
+            };
             map.serialize_entry(tensor.name, &entry)?;
             start = end;
         }
@@ -92,4 +97,64 @@ struct EntryToWrite<'a> {
     dtype: &'a str,
     shape: &'a [u64],
     data_offsets: [usize; 2],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::safetensors::SafetensorsProblem;
+
+    #[test]
+    fn built_files_parse_to_what_went_in() {
+        let tensors = [
+            TensorData { name: "scalar \"\n", dtype: Dtype::I64, shape: &[], bytes: &[7; 8] },
+            TensorData { name: "empty", dtype: Dtype::F16, shape: &[0, 3], bytes: &[] },
+            TensorData { name: "packed", dtype: Dtype::F4, shape: &[2, 3], bytes: &[1, 2, 3] },
+            TensorData {
+                name: "new",
+                dtype: Dtype::Other("F2".into()),
+                shape: &[5],
+                bytes: &[4, 5],
+            },
+        ];
+        let built = build(&tensors, &[("format", "pt")]).unwrap();
+        let header = parse(&built, Path::new("built")).unwrap();
+        assert_eq!(header.data_start % 8, 0);
+        assert_eq!(header.metadata.as_ref().unwrap()["format"], "pt");
+        assert_eq!(header.tensors.len(), tensors.len());
+        for (entry, tensor) in header.tensors.iter().zip(&tensors) {
+            assert_eq!(entry.name, tensor.name);
+            assert_eq!(entry.dtype, tensor.dtype);
+            assert_eq!(entry.shape, tensor.shape);
+            assert_eq!(entry.bytes(&built), Some(tensor.bytes));
+        }
+        assert_eq!(parse(&build(&[], &[]).unwrap(), Path::new("none")).unwrap().metadata, None);
+    }
+
+    #[test]
+    fn building_an_invalid_file_is_an_error() {
+        let tensor = |name, shape| TensorData { name, dtype: Dtype::U8, shape, bytes: &[1, 2] };
+        let problem = |tensors: &[TensorData<'_>], metadata: &[(&str, &str)]| match build(
+            tensors, metadata,
+        ) {
+            Err(Error::InvalidSafetensors { problem, .. }) => problem,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            problem(&[tensor("a", &[2]), tensor("a", &[2])], &[]),
+            SafetensorsProblem::DuplicateName { name: "a".into() }
+        );
+        assert_eq!(
+            problem(&[], &[("k", "1"), ("k", "2")]),
+            SafetensorsProblem::DuplicateName { name: "k".into() }
+        );
+        assert!(matches!(
+            problem(&[tensor("a", &[3])], &[]),
+            SafetensorsProblem::SizeMismatch { .. }
+        ));
+        assert!(matches!(
+            problem(&[tensor("__metadata__", &[2])], &[]),
+            SafetensorsProblem::HeaderNotJson { .. }
+        ));
+    }
 }

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 /// The type of a tensor's elements, as the header names it.
 ///
-/// Parsing never fails: a name that is not known here becomes [`Dtype::Other`], whose tensors are plain bytes of
-/// unknown element size.
+/// Parsing never fails: a name that is not known here becomes [`Dtype::Other`], whose tensors are
+/// plain bytes of unknown element size.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Dtype {
     /// Booleans, one byte each.
@@ -90,7 +90,8 @@ impl Dtype {
         self.name_and_bits().0
     }
 
-    /// Bits per element; fewer than 8 where several elements share a byte; `None` for an unknown type.
+    /// Bits per element; fewer than 8 where several elements share a byte; `None` for an unknown
+    /// type.
     pub fn bits(&self) -> Option<u32> {
         self.name_and_bits().1
     }
@@ -126,7 +127,10 @@ impl Dtype {
 
 impl From<&str> for Dtype {
     fn from(name: &str) -> Self {
-        Self::KNOWN.into_iter().find(|dtype| dtype.name() == name).unwrap_or_else(|| Self::Other(name.to_owned()))
+        Self::KNOWN
+            .into_iter()
+            .find(|dtype| dtype.name() == name)
+            .unwrap_or_else(|| Self::Other(name.to_owned()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The JSON of the header, read without losing order or repeated names.
 //!
-//! A map type would silently keep one of two entries with the same name; these visitors keep both, so that
-//! the checks that follow can name the repeated one.
+//! A map type would silently keep one of two entries with the same name; these visitors keep both,
+//! so that the checks that follow can name the repeated one.
 
 use std::fmt;
 
@@ -23,8 +23,10 @@ pub(super) struct RawHeader {
 #[derive(Debug)]
 pub(super) struct RawMetadata(pub(super) Vec<(String, String)>);
 
-/// One tensor's entry; other members of the object are skipped, as the reference implementation does.
+/// One tensor's entry; other members of the object are skipped, as the reference implementation
+/// does.
 #[derive(Debug, serde::Deserialize)]
+#[serde(expecting = "an object with dtype, shape and data_offsets")]
 pub(super) struct RawTensor {
     pub(super) dtype: String,
     pub(super) shape: RawShape,

@@ -29,7 +29,9 @@ pub enum SafetensorsProblem {
     },
 
     /// The header ends after the file does.
-    #[error("its header claims {header_len} bytes, and the file has {available} after the header length")]
+    #[error(
+        "its header claims {header_len} bytes, and the file has {available} after the header length"
+    )]
     HeaderBeyondFile {
         /// Claimed bytes of the header.
         header_len: u64,
@@ -63,7 +65,10 @@ pub enum SafetensorsProblem {
     },
 
     /// A tensor's name exceeds [`super::MAX_NAME_BYTES`].
-    #[error("the tensor name starting with {} has {name_len} bytes, more than {limit}", quoted(name))]
+    #[error(
+        "the tensor name starting with {} has {name_len} bytes, more than {limit}",
+        quoted(name)
+    )]
     NameTooLong {
         /// The name.
         name: String,
@@ -74,7 +79,10 @@ pub enum SafetensorsProblem {
     },
 
     /// An element type's name exceeds [`super::MAX_DTYPE_NAME_BYTES`].
-    #[error("the dtype of tensor {} has a name of {name_len} bytes, more than {limit}", quoted(tensor))]
+    #[error(
+        "the dtype of tensor {} has a name of {name_len} bytes, more than {limit}",
+        quoted(tensor)
+    )]
     DtypeNameTooLong {
         /// The tensor.
         tensor: String,
@@ -114,7 +122,10 @@ pub enum SafetensorsProblem {
     },
 
     /// Elements smaller than a byte don't fill the last byte.
-    #[error("tensor {} of dtype {dtype} with shape {shape:?} does not fill whole bytes", quoted(tensor))]
+    #[error(
+        "tensor {} of dtype {dtype} with shape {shape:?} does not fill whole bytes",
+        quoted(tensor)
+    )]
     PartialByte {
         /// The tensor.
         tensor: String,
@@ -166,7 +177,7 @@ pub enum SafetensorsProblem {
     },
 
     /// Bytes before a tensor belong to none.
-    #[error("{bytes} bytes before tensor {} belong to no tensor", quoted(tensor))]
+    #[error("{bytes} byte(s) before tensor {} belong to no tensor", quoted(tensor))]
     Hole {
         /// The tensor after the hole.
         tensor: String,
@@ -175,7 +186,7 @@ pub enum SafetensorsProblem {
     },
 
     /// Bytes after the last tensor belong to none.
-    #[error("its last {bytes} bytes belong to no tensor")]
+    #[error("its last {bytes} byte(s) belong to no tensor")]
     TrailingBytes {
         /// How many.
         bytes: u64,
@@ -187,7 +198,9 @@ impl SafetensorsProblem {
     pub(crate) fn is_truncation(&self) -> bool {
         matches!(
             self,
-            Self::FileTooShort { .. } | Self::HeaderBeyondFile { .. } | Self::TensorBeyondFile { .. }
+            Self::FileTooShort { .. }
+                | Self::HeaderBeyondFile { .. }
+                | Self::TensorBeyondFile { .. }
         )
     }
 

@@ -1,0 +1,374 @@
+//! Reading a `.wcodec` file.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::blocks::{BlockDecoder, BlockInput};
+use super::elements::Decoded;
+use super::validate::validate;
+use crate::error::{Error, Result, quoted};
+use crate::format::{ChunkRecord, Envelope, Index, SECTION_ALIGNMENT, TensorRecord, decode_index};
+use crate::hash::xxh3;
+use crate::mapped::MappedFile;
+use crate::safetensors::Dtype;
+
+/// An open `.wcodec` file. Cheap to share between threads; decoding runs on the current rayon
+/// pool.
+pub struct Checkpoint {
+    storage: Storage,
+    path: PathBuf,
+    pub(crate) index: Index,
+    by_name: HashMap<String, usize>,
+    /// For each tensor, where each of its chunks begins: block number and payload offset.
+    chunk_starts: Vec<Vec<ChunkStart>>,
+}
+
+enum Storage {
+    Mapped(MappedFile),
+    Owned(Vec<u8>),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ChunkStart {
+    block: usize,
+    /// Offset in the file.
+    offset: u64,
+}
+
+impl std::fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checkpoint")
+            .field("path", &self.path)
+            .field("tensors", &self.index.tensors.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Checkpoint {
+    /// Opens a file: reads and checks all but the payload, which is mapped and read when needed.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, is cut off or damaged outside its payload, or was written by
+    /// a newer version.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::read(Storage::Mapped(MappedFile::open(path)?), path)
+    }
+
+    /// The same for a file in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::open`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
+        Self::read(Storage::Owned(bytes), Path::new("<memory>"))
+    }
+
+    fn read(storage: Storage, path: &Path) -> Result<Self> {
+        let file = storage.bytes();
+        let footer = Envelope::read(file, path)?.footer;
+        let index = &file[footer.index_offset as usize..][..footer.index_bytes as usize];
+        let found = xxh3(index);
+        if found != footer.index_xxh3 {
+            return Err(mismatch(path.display(), "the index", footer.index_xxh3, found));
+        }
+        let index = decode_index(index, &footer, path)?;
+        validate(&index, &footer, path)?;
+        let by_name = index.tensors.iter().enumerate().map(|(n, t)| (t.name.clone(), n)).collect();
+        let chunk_starts = index.tensors.iter().map(chunk_starts).collect();
+        Ok(Self { storage, path: path.to_owned(), index, by_name, chunk_starts })
+    }
+
+    /// The path that the file was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Length of the `.wcodec` file.
+    pub fn encoded_bytes(&self) -> u64 {
+        self.storage.bytes().len() as u64
+    }
+
+    /// Length of the original file.
+    pub fn original_bytes(&self) -> u64 {
+        self.index.original_bytes
+    }
+
+    /// SHA-256 of the original file, as stored; [`Checkpoint::verify`] checks it.
+    pub fn original_sha256(&self) -> [u8; 32] {
+        self.index.original_sha256
+    }
+
+    /// The original file up to its tensors' bytes: header length and JSON.
+    pub fn original_header(&self) -> &[u8] {
+        &self.index.header
+    }
+
+    /// Frequency tables of the file.
+    pub fn table_count(&self) -> usize {
+        self.index.tables.len()
+    }
+
+    /// All tensors, in the order of their bytes in the original file.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = Tensor<'_>> {
+        (0..self.index.tensors.len()).map(|number| Tensor { checkpoint: self, number })
+    }
+
+    /// The tensor called `name`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none; the error suggests similar names.
+    pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
+        match self.by_name.get(name) {
+            Some(&number) => Ok(Tensor { checkpoint: self, number }),
+            None => Err(Error::tensor_not_found(
+                &self.path,
+                name,
+                self.index.tensors.iter().map(|tensor| tensor.name.as_str()),
+            )),
+        }
+    }
+}
+
+impl Storage {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Mapped(file) => file.bytes(),
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+fn chunk_starts(tensor: &TensorRecord) -> Vec<ChunkStart> {
+    let mut start = ChunkStart { block: 0, offset: SECTION_ALIGNMENT + tensor.payload_offset };
+    let advance = |chunk: &ChunkRecord| {
+        let this = start;
+        start.block += chunk.blocks as usize;
+        start.offset += chunk.bytes;
+        this
+    };
+    tensor.chunks.iter().map(advance).collect()
+}
+
+fn mismatch(what: impl ToString, location: &str, expected: u64, actual: u64) -> Error {
+    Error::ChecksumMismatch {
+        what: what.to_string(),
+        location: location.to_owned(),
+        expected: format!("{expected:016x}"),
+        actual: format!("{actual:016x}"),
+    }
+}
+
+/// A tensor of an open checkpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct Tensor<'a> {
+    checkpoint: &'a Checkpoint,
+    number: usize,
+}
+
+impl<'a> Tensor<'a> {
+    pub(crate) fn record(&self) -> &'a TensorRecord {
+        &self.checkpoint.index.tensors[self.number]
+    }
+
+    /// The tensor's name.
+    pub fn name(&self) -> &'a str {
+        &self.record().name
+    }
+
+    /// Type of the elements.
+    pub fn dtype(&self) -> Dtype {
+        Dtype::from(self.record().dtype.as_str())
+    }
+
+    /// Dimensions, the slowest first; none for a scalar.
+    pub fn shape(&self) -> &'a [u64] {
+        &self.record().shape
+    }
+
+    /// Decoded bytes.
+    pub fn byte_len(&self) -> u64 {
+        self.record().bytes
+    }
+
+    /// Bytes of the tensor's blocks in the file.
+    pub fn encoded_bytes(&self) -> u64 {
+        self.record().blocks.iter().map(|block| u64::from(block.bytes)).sum()
+    }
+
+    /// Bytes of an element as it is coded: packed and unknown dtypes count as bytes.
+    pub fn element_bytes(&self) -> u64 {
+        u64::from(self.record().width)
+    }
+
+    /// Decodes the whole tensor.
+    ///
+    /// # Errors
+    ///
+    /// When the tensor's bytes in the file are damaged, or it does not fit into memory.
+    pub fn decode(&self) -> Result<Decoded> {
+        let mut decoded = self.allocate(self.byte_len())?;
+        self.decode_into(decoded.as_bytes_mut())?;
+        Ok(decoded)
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<Decoded> {
+        Decoded::zeroed(self.dtype(), bytes, &format!("tensor {}", quoted(self.name())))
+    }
+
+    /// Decodes the whole tensor into `out`, which has [`Tensor::byte_len`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// When `out` has another length, or the tensor's bytes in the file are damaged; what `out`
+    /// holds then is unspecified.
+    pub fn decode_into(&self, out: &mut [u8]) -> Result<()> {
+        if out.len() as u64 != self.byte_len() {
+            return Err(Error::InvalidArgument {
+                what: format!("an output of {} bytes", out.len()),
+                detail: format!(
+                    "tensor {} has {} bytes; give exactly as many",
+                    quoted(self.name()),
+                    self.byte_len()
+                ),
+            });
+        }
+        self.decode_blocks(0..self.record().blocks.len(), out)?;
+        let (expected, found) = (self.record().xxh3, xxh3(out));
+        if expected != found {
+            return Err(mismatch(self.display(), "its decoded bytes", expected, found));
+        }
+        Ok(())
+    }
+
+    /// Decodes the elements with the numbers `elements`, counted row-major (for packed and
+    /// unknown dtypes: bytes). Only the chunks that hold them are read.
+    ///
+    /// # Errors
+    ///
+    /// When the range is not within the tensor, or its bytes in the file are damaged.
+    pub fn decode_range(&self, elements: Range<u64>) -> Result<Decoded> {
+        let width = self.element_bytes();
+        let count = self.byte_len() / width;
+        if elements.start > elements.end || elements.end > count {
+            return Err(Error::InvalidArgument {
+                what: format!("the range {}..{}", elements.start, elements.end),
+                detail: format!("tensor {} has {count} elements", quoted(self.name())),
+            });
+        }
+        let mut decoded = self.allocate((elements.end - elements.start) * width)?;
+        if elements.is_empty() {
+            return Ok(decoded);
+        }
+        let block_elements = u64::from(self.record().block_elements);
+        let blocks = elements.start / block_elements..elements.end.div_ceil(block_elements);
+        let first_byte = blocks.start * block_elements * width;
+        let last_byte = (blocks.end * block_elements * width).min(self.byte_len());
+        let mut whole = self.allocate(last_byte - first_byte)?;
+        self.decode_blocks(blocks.start as usize..blocks.end as usize, whole.as_bytes_mut())?;
+        let skip = (elements.start * width - first_byte) as usize;
+        let out = decoded.as_bytes_mut();
+        out.copy_from_slice(&whole.as_bytes()[skip..][..out.len()]);
+        Ok(decoded)
+    }
+
+    /// Decodes a run of blocks in parallel; `out` has exactly their bytes.
+    pub(crate) fn decode_blocks(&self, blocks: Range<usize>, out: &mut [u8]) -> Result<()> {
+        let record = self.record();
+        let block_bytes = record.block_elements as usize * usize::from(record.width);
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let starts = &self.checkpoint.chunk_starts[self.number];
+        let first = starts.partition_point(|start| start.block <= blocks.start) - 1;
+        let end = starts.partition_point(|start| start.block < blocks.end);
+        let mut jobs = Vec::new();
+        let mut rest = out;
+        for (chunk, start) in starts.iter().enumerate().take(end).skip(first) {
+            let begin = start.block;
+            let end = begin + record.chunks[chunk].blocks as usize;
+            let wanted = begin.max(blocks.start)..end.min(blocks.end);
+            let length = (wanted.len() * block_bytes).min(rest.len());
+            let (now, later) = rest.split_at_mut(length);
+            rest = later;
+            jobs.push((chunk, wanted, now));
+        }
+        jobs.into_par_iter()
+            .try_for_each(|(chunk, wanted, out)| self.decode_chunk(chunk, wanted, block_bytes, out))
+    }
+
+    fn decode_chunk(
+        &self,
+        chunk: usize,
+        wanted: Range<usize>,
+        block_bytes: usize,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let record = self.record();
+        let start = self.checkpoint.chunk_starts[self.number][chunk];
+        let bytes = self.chunk_bytes(chunk)?;
+        let mut at = 0;
+        let mut jobs = Vec::with_capacity(wanted.len());
+        let mut out = out.chunks_mut(block_bytes);
+        for number in start.block..wanted.end {
+            let block = record.blocks[number];
+            let length = block.bytes as usize;
+            if wanted.contains(&number) {
+                let plan = &record.plans[usize::from(block.plan)];
+                let input =
+                    BlockInput { tensor: record, number, plan, bytes: &bytes[at..][..length] };
+                jobs.push((input, out.next().unwrap_or_default()));
+            }
+            at += length;
+        }
+        jobs.into_par_iter()
+            .with_min_len(4)
+            .map_init(BlockDecoder::default, |decoder, (input, out)| {
+                decoder.decode(&self.checkpoint.index, &input, out)
+            })
+            .collect()
+    }
+
+    /// A chunk's bytes, once its checksum has been found right.
+    pub(crate) fn chunk_bytes(&self, chunk: usize) -> Result<&'a [u8]> {
+        let record = &self.record().chunks[chunk];
+        let start = self.checkpoint.chunk_starts[self.number][chunk];
+        // Within the file: the index was validated against the payload's length.
+        let file = self.checkpoint.storage.bytes();
+        let bytes = &file[start.offset as usize..][..record.bytes as usize];
+        let found = xxh3(bytes);
+        if found != record.xxh3 {
+            let location = format!("chunk {chunk} (file offset {})", start.offset);
+            return Err(mismatch(self.display(), &location, record.xxh3, found));
+        }
+        Ok(bytes)
+    }
+
+    fn display(&self) -> String {
+        format!("tensor {} of {}", quoted(self.name()), self.checkpoint.path.display())
+    }
+
+    /// How the tensor's blocks are coded, plan by plan: number of blocks and a description such as
+    /// "raw, pairs", plane 0 first.
+    pub fn plans(&self) -> Vec<(usize, String)> {
+        let record = self.record();
+        let mut counts = vec![0; record.plans.len()];
+        record.blocks.iter().for_each(|block| counts[usize::from(block.plan)] += 1);
+        let mut merged: Vec<(usize, String)> = Vec::new();
+        for (plan, count) in record.plans.iter().zip(counts) {
+            let names: Vec<_> = plan.iter().map(|plane| plane.name()).collect();
+            let text = names.join(", ");
+            match merged.iter_mut().find(|(_, known)| *known == text) {
+                Some((sum, _)) => *sum += count,
+                None => merged.push((count, text)),
+            }
+        }
+        merged.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+        merged
+    }
+}

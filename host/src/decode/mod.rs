@@ -1,0 +1,14 @@
+//! From blocks back to tensors and files.
+
+mod blocks;
+mod checkpoint;
+mod elements;
+mod restore;
+mod stream;
+mod validate;
+mod verify;
+
+pub use checkpoint::{Checkpoint, Tensor};
+pub use elements::{Decoded, Element};
+pub use restore::RestoreOptions;
+pub use verify::VerifyReport;

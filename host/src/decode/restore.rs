@@ -1,0 +1,59 @@
+//! Writing the original file again.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::checkpoint::Checkpoint;
+use crate::error::Result;
+use crate::output::AtomicFile;
+use crate::progress::Progress;
+
+/// How to write the original file again.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct RestoreOptions {
+    /// Whether an existing file is replaced.
+    pub overwrite: bool,
+    /// Told of the original bytes done.
+    pub progress: Option<Arc<dyn Progress>>,
+}
+
+impl Checkpoint {
+    /// Writes the original file to `output`, byte for byte.
+    ///
+    /// It appears under its name when all of it has been written and its SHA-256 found right;
+    /// after an error there is none, and one that was there before is unchanged.
+    ///
+    /// # Errors
+    ///
+    /// When this file is damaged, when the output exists and may not be replaced, and when it
+    /// cannot be written.
+    pub fn restore(&self, output: impl AsRef<Path>, options: &RestoreOptions) -> Result<()> {
+        let mut file = AtomicFile::create(output.as_ref(), options.overwrite)?;
+        if let Some(progress) = &options.progress {
+            progress.start(self.original_bytes());
+        }
+        self.stream(|bytes| {
+            file.append(bytes)?;
+            if let Some(progress) = &options.progress {
+                progress.advance(bytes.len() as u64);
+            }
+            Ok(())
+        })?;
+        file.commit()
+    }
+
+    /// The original file, in memory.
+    ///
+    /// # Errors
+    ///
+    /// When this file is damaged.
+    pub fn restore_bytes(&self) -> Result<Vec<u8>> {
+        let mut file = Vec::new();
+        self.stream(|bytes| {
+            file.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(file)
+    }
+}

@@ -1,0 +1,146 @@
+//! The original file as a stream of pieces, every checksum on the way checked.
+
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::checkpoint::{Checkpoint, Tensor};
+use crate::error::{Error, Result, quoted};
+use crate::hash::hex;
+
+/// Decoded bytes of a piece; three of them are in memory at most.
+const PIECE_BYTES: u64 = 16 << 20;
+
+/// A run of blocks of one tensor.
+struct Part<'a> {
+    tensor: Tensor<'a>,
+    blocks: Range<usize>,
+    bytes: usize,
+}
+
+/// Parts that are decoded together: so many blocks that all threads have work.
+#[derive(Default)]
+struct Piece<'a> {
+    parts: Vec<Part<'a>>,
+    bytes: usize,
+}
+
+impl Checkpoint {
+    /// Gives the original file's bytes to `sink`, piece by piece and in order, from a thread of
+    /// its own, while the next piece is being decoded.
+    ///
+    /// Chunk checksums are checked before the bytes of a chunk are decoded, tensor checksums and
+    /// the SHA-256 of the whole when the last of their bytes has gone to `sink`: what `sink` has
+    /// done is to be kept only when this returns `Ok`.
+    pub(crate) fn stream(&self, sink: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<()> {
+        let pieces = self.pieces();
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel(1);
+            let consumer = scope.spawn(|| self.consume(receiver, sink));
+            for piece in &pieces {
+                let decoded = piece.decode();
+                let failed = decoded.is_err();
+                // The consumer hangs up early only when it fails; its error is the one to report.
+                if sender.send(decoded).is_err() || failed {
+                    break;
+                }
+            }
+            drop(sender);
+            consumer.join().unwrap_or_else(|_| {
+                Err(Error::Internal { detail: "the consumer of a stream panicked".into() })
+            })
+        })
+    }
+
+    fn pieces(&self) -> Vec<Piece<'_>> {
+        let mut pieces = Vec::new();
+        let mut piece = Piece::default();
+        for tensor in self.tensors() {
+            let record = tensor.record();
+            let block_bytes = u64::from(record.block_elements) * u64::from(record.width);
+            let count = record.blocks.len();
+            let step = (PIECE_BYTES / block_bytes).max(1) as usize;
+            // A tensor without blocks is a part too, so that its checksum is looked at.
+            for start in (0..count.max(1)).step_by(step) {
+                let blocks = start..(start + step).min(count);
+                let end = (blocks.end as u64 * block_bytes).min(record.bytes);
+                let bytes = (end - blocks.start as u64 * block_bytes) as usize;
+                if piece.bytes > 0 && (piece.bytes + bytes) as u64 > PIECE_BYTES {
+                    pieces.push(std::mem::take(&mut piece));
+                }
+                piece.bytes += bytes;
+                piece.parts.push(Part { tensor, blocks, bytes });
+            }
+        }
+        pieces.push(piece);
+        pieces
+    }
+
+    fn consume<'a>(
+        &self,
+        pieces: Receiver<Result<(Vec<u8>, &'a Piece<'a>)>>,
+        mut sink: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut whole = Sha256::new();
+        whole.update(self.original_header());
+        sink(self.original_header())?;
+        let mut tensor_hash = Xxh3::new();
+        for piece in pieces {
+            let (bytes, piece) = piece?;
+            let mut rest = &bytes[..];
+            for part in &piece.parts {
+                let (now, later) = rest.split_at(part.bytes);
+                rest = later;
+                tensor_hash.update(now);
+                if part.blocks.end == part.tensor.record().blocks.len() {
+                    check_tensor(&part.tensor, tensor_hash.digest())?;
+                    tensor_hash.reset();
+                }
+            }
+            whole.update(&bytes);
+            sink(&bytes)?;
+        }
+        let (expected, found) = (self.original_sha256(), whole.finalize());
+        if expected[..] != found[..] {
+            return Err(Error::ChecksumMismatch {
+                what: self.path().display().to_string(),
+                location: "the decoded file as a whole (SHA-256)".into(),
+                expected: hex(&expected),
+                actual: hex(&found),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn check_tensor(tensor: &Tensor<'_>, found: u64) -> Result<()> {
+    let expected = tensor.record().xxh3;
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::ChecksumMismatch {
+        what: format!("tensor {}", quoted(tensor.name())),
+        location: "its decoded bytes".into(),
+        expected: format!("{expected:016x}"),
+        actual: format!("{found:016x}"),
+    })
+}
+
+impl<'a> Piece<'a> {
+    fn decode(&'a self) -> Result<(Vec<u8>, &'a Self)> {
+        use rayon::prelude::*;
+        let mut bytes = vec![0; self.bytes];
+        let mut rest = &mut bytes[..];
+        let mut jobs = Vec::with_capacity(self.parts.len());
+        for part in &self.parts {
+            let (now, later) = rest.split_at_mut(part.bytes);
+            rest = later;
+            jobs.push((part, now));
+        }
+        jobs.into_par_iter()
+            .try_for_each(|(part, out)| part.tensor.decode_blocks(part.blocks.clone(), out))?;
+        Ok((bytes, self))
+    }
+}

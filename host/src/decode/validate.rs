@@ -1,0 +1,122 @@
+//! What must hold of an index before anything is decoded with it: every number within bounds, so
+//! that the decoders can take them as they are.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use codec::block::{BlockSpec, PlaneCoding};
+use codec::constants::{MAX_BLOCK_ELEMENTS, MAX_STATES_PER_LANE, MAX_WIDTH, MIN_BLOCK_ELEMENTS};
+
+use super::blocks::layout_of;
+use crate::error::{Result, quoted};
+use crate::format::{Footer, Index, TensorRecord, corrupt, decode_frequencies};
+
+/// Checks an index against the file that it came from.
+pub(crate) fn validate(index: &Index, footer: &Footer, path: &Path) -> Result<()> {
+    let tensor_bytes = index.tensors.iter().try_fold(0u64, |sum, t| sum.checked_add(t.bytes));
+    let total = tensor_bytes.and_then(|sum| sum.checked_add(index.header.len() as u64));
+    if total != Some(index.original_bytes) {
+        return Err(corrupt(path, "the index", "header and tensors do not add up to the original"));
+    }
+    for (number, table) in index.tables.iter().enumerate() {
+        decode_frequencies(&table.frequencies)
+            .map_err(|detail| corrupt(path, format!("table {number} of the index"), detail))?;
+    }
+    let mut names = HashSet::new();
+    let mut payload = 0;
+    for tensor in &index.tensors {
+        let what = format!("the index entry of tensor {}", quoted(&tensor.name));
+        if !names.insert(tensor.name.as_str()) {
+            return Err(corrupt(path, what, "another tensor has the same name"));
+        }
+        let problem = match check_tensor(tensor, index) {
+            Err(problem) => Some(problem),
+            Ok(_) if !tensor.blocks.is_empty() && tensor.payload_offset != payload => {
+                Some("its blocks do not follow those of the tensor before")
+            }
+            Ok(length) => match payload.checked_add(length) {
+                Some(end) if end <= footer.payload_bytes => {
+                    payload = end;
+                    None
+                }
+                _ => Some("its blocks end after the payload"),
+            },
+        };
+        if let Some(problem) = problem {
+            return Err(corrupt(path, what, problem));
+        }
+    }
+    if payload != footer.payload_bytes {
+        return Err(corrupt(path, "the payload", "bytes follow the last tensor's blocks"));
+    }
+    Ok(())
+}
+
+/// The payload bytes of a tensor, or what is wrong with its record.
+fn check_tensor(tensor: &TensorRecord, index: &Index) -> Result<u64, &'static str> {
+    let layout = layout_of(tensor).ok_or("its elements have an impossible width")?;
+    let width = layout.width.bytes() as u64;
+    if !tensor.bytes.is_multiple_of(width) {
+        return Err("its bytes are not a whole number of elements");
+    }
+    let block_elements = tensor.block_elements as usize;
+    if !block_elements.is_power_of_two()
+        || !(MIN_BLOCK_ELEMENTS..=MAX_BLOCK_ELEMENTS).contains(&block_elements)
+    {
+        return Err("its block size is not one of this format");
+    }
+    if !(1..=MAX_STATES_PER_LANE).contains(&usize::from(tensor.states_per_lane)) {
+        return Err("its number of states is not one of this format");
+    }
+    let blocks = (tensor.bytes / width).div_ceil(u64::from(tensor.block_elements));
+    if blocks != tensor.blocks.len() as u64 {
+        return Err("it has another number of blocks than its bytes need");
+    }
+    for plan in &tensor.plans {
+        let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
+        if plan.len() != layout.width.bytes() {
+            return Err("a plan has another number of planes than an element has bytes");
+        }
+        for (plane, record) in planes.iter_mut().zip(plan) {
+            *plane = record.coding();
+            let Some(id) = record.table() else { continue };
+            let table =
+                index.tables.get(id as usize).ok_or("a plan names a table that is not there")?;
+            if table.ranks.is_some() != (*plane == PlaneCoding::Pairs) {
+                return Err("a plan names a table of another kind");
+            }
+        }
+        if !(BlockSpec { layout, elements: 0, states_per_lane: 1, planes }).is_valid() {
+            return Err("a plan has a coding that its plane cannot have");
+        }
+    }
+    if tensor.blocks.iter().any(|block| usize::from(block.plan) >= tensor.plans.len()) {
+        return Err("a block names a plan that is not there");
+    }
+    check_chunks(tensor)
+}
+
+/// Chunks cover the blocks one after the other, without rest.
+fn check_chunks(tensor: &TensorRecord) -> Result<u64, &'static str> {
+    let mut blocks = tensor.blocks.iter();
+    let mut length = 0u64;
+    for chunk in &tensor.chunks {
+        let mut bytes = 0u64;
+        if chunk.blocks == 0 {
+            return Err("a chunk has no blocks");
+        }
+        for _ in 0..chunk.blocks {
+            let block = blocks.next().ok_or("its chunks have more blocks than it has")?;
+            // At most 2^32 blocks of 2^32 bytes.
+            bytes = bytes.checked_add(u64::from(block.bytes)).ok_or("a chunk is too long")?;
+        }
+        if bytes != chunk.bytes {
+            return Err("a chunk's length differs from its blocks'");
+        }
+        length = length.checked_add(bytes).ok_or("its chunks are too long")?;
+    }
+    match blocks.next() {
+        Some(_) => Err("its chunks have fewer blocks than it has"),
+        None => Ok(length),
+    }
+}

@@ -1,0 +1,370 @@
+//! Encoding of a whole checkpoint.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use codec::constants::{MAX_BLOCK_ELEMENTS, MIN_BLOCK_ELEMENTS};
+
+use super::layout::element_layout;
+use super::report::{EncodeReport, TensorReport};
+use super::tables::TablePool;
+use super::window::{EncodedBlock, SegmentInput, encode_window};
+use crate::error::{Error, Result};
+use crate::format::{
+    BlockRecord, CHUNK_BYTES, ChunkRecord, DEFAULT_BLOCK_ELEMENTS, FileHeader, Footer, Index,
+    MAX_PLANS, PlaneRecord, SECTION_ALIGNMENT, TensorRecord, WINDOW_BLOCKS, WINDOW_BYTES,
+    encode_index,
+};
+use crate::hash::{sha256, xxh3};
+use crate::mapped::MappedFile;
+use crate::output::AtomicFile;
+use crate::progress::Progress;
+use crate::safetensors::{self, Header, TensorEntry};
+
+/// How to encode.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct EncodeOptions {
+    /// Elements of a block, the unit of random access: a power of two from 1024 to 131072.
+    pub block_elements: usize,
+    /// rANS states per lane, 1 or 2: 2 decodes faster on GPUs and takes 64 bytes a block more.
+    pub states_per_lane: usize,
+    /// Whether an existing output is replaced.
+    pub overwrite: bool,
+    /// Told of the original bytes done.
+    pub progress: Option<Arc<dyn Progress>>,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        Self {
+            block_elements: DEFAULT_BLOCK_ELEMENTS,
+            states_per_lane: 1,
+            overwrite: false,
+            progress: None,
+        }
+    }
+}
+
+impl EncodeOptions {
+    fn check(&self) -> Result<()> {
+        let elements = self.block_elements;
+        let (least, most) = (MIN_BLOCK_ELEMENTS, MAX_BLOCK_ELEMENTS);
+        if !elements.is_power_of_two() || !(least..=most).contains(&elements) {
+            return Err(Error::InvalidArgument {
+                what: "block_elements".into(),
+                detail: format!("{elements} is not a power of two from {least} to {most}"),
+            });
+        }
+        if !(1..=2).contains(&self.states_per_lane) {
+            return Err(Error::InvalidArgument {
+                what: "states_per_lane".into(),
+                detail: format!("{} is neither 1 nor 2", self.states_per_lane),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Encodes the `.safetensors` file `input` into the `.wcodec` file `output`.
+///
+/// The output appears under its name when it is complete; after an error there is none, and one
+/// that was there before is unchanged. Runs on the current rayon pool. Memory stays bounded
+/// whatever the file's size: the input is mapped, the output streams.
+///
+/// # Errors
+///
+/// When the input cannot be read or is no valid `.safetensors` file, when the output exists and
+/// may not be replaced or cannot be written, and when an option is out of its range.
+pub fn encode_safetensors(
+    input: impl AsRef<Path>,
+    output: impl AsRef<Path>,
+    options: &EncodeOptions,
+) -> Result<EncodeReport> {
+    let (input, output) = (input.as_ref(), output.as_ref());
+    options.check()?;
+    let mapped = MappedFile::open(input)?;
+    let header = safetensors::parse(mapped.bytes(), input)?;
+    let mut file = AtomicFile::create(output, options.overwrite)?;
+    let mut sink = Sink::new(std::io::BufWriter::with_capacity(CHUNK_BYTES, &mut file), output);
+    let report = encode_into(mapped.bytes(), &header, options, &mut sink)?;
+    sink.finish()?;
+    file.commit()?;
+    Ok(report)
+}
+
+/// The same from memory to memory: `file` is a whole `.safetensors` file.
+///
+/// # Errors
+///
+/// When `file` is no valid `.safetensors` file, or an option is out of its range.
+pub fn encode_safetensors_bytes(
+    file: &[u8],
+    options: &EncodeOptions,
+) -> Result<(Vec<u8>, EncodeReport)> {
+    options.check()?;
+    let path = Path::new("<memory>");
+    let header = safetensors::parse(file, path)?;
+    let mut bytes = Vec::new();
+    let mut sink = Sink::new(&mut bytes, path);
+    let report = encode_into(file, &header, options, &mut sink)?;
+    sink.finish()?;
+    Ok((bytes, report))
+}
+
+fn encode_into(
+    file: &[u8],
+    header: &Header,
+    options: &EncodeOptions,
+    sink: &mut Sink<'_, impl Write + Send>,
+) -> Result<EncodeReport> {
+    let start = Instant::now();
+    if let Some(progress) = &options.progress {
+        progress.start(file.len() as u64);
+    }
+    // The hash of the original is a pass of its own; beside the encoder it costs no time where a
+    // second processor is free.
+    let (hash, encoded) = std::thread::scope(|scope| {
+        let hash = scope.spawn(|| sha256(file));
+        let encoded = encode_tensors(file, header, options, sink);
+        (hash.join(), encoded)
+    });
+    let original_sha256 =
+        hash.map_err(|_| Error::Internal { detail: "hashing the original panicked".into() })?;
+    let (tables, tensors) = encoded?;
+    let reports = header.tensors.iter().zip(&tensors).map(report_of).collect();
+    let index = Index {
+        original_bytes: file.len() as u64,
+        original_sha256,
+        header: file[header.header_bytes.clone()].to_vec(),
+        tables: tables.records(),
+        tensors,
+    };
+    sink.write_index(&index)?;
+    Ok(EncodeReport {
+        original_bytes: file.len() as u64,
+        encoded_bytes: sink.written,
+        original_sha256,
+        seconds: start.elapsed().as_secs_f64(),
+        tensors: reports,
+    })
+}
+
+fn report_of((entry, record): (&TensorEntry, &TensorRecord)) -> TensorReport {
+    TensorReport {
+        name: entry.name.clone(),
+        dtype: entry.dtype.clone(),
+        original_bytes: record.bytes,
+        encoded_bytes: record.blocks.iter().map(|block| u64::from(block.bytes)).sum(),
+    }
+}
+
+/// Writes the payload of all tensors, and returns what the index says of them.
+fn encode_tensors(
+    file: &[u8],
+    header: &Header,
+    options: &EncodeOptions,
+    sink: &mut Sink<'_, impl Write>,
+) -> Result<(TablePool, Vec<TensorRecord>)> {
+    sink.write_header()?;
+    let mut pool = TablePool::default();
+    let mut builders: Vec<TensorBuilder> =
+        header.tensors.iter().map(|entry| TensorBuilder::new(entry, file, options)).collect();
+    let mut window = Window::default();
+    for (tensor, entry) in header.tensors.iter().enumerate() {
+        let layout = element_layout(&entry.dtype);
+        let block_bytes = options.block_elements * layout.width.bytes();
+        let bytes = entry.bytes(file).unwrap_or_default();
+        for segment in bytes.chunks(WINDOW_BYTES.next_multiple_of(block_bytes)) {
+            let blocks: Vec<&[u8]> = segment.chunks(block_bytes).collect();
+            if !window.has_room_for(&blocks) {
+                flush(&mut pool, std::mem::take(&mut window), &mut builders, options, sink)?;
+            }
+            let states_per_lane = options.states_per_lane;
+            window.push(SegmentInput { tensor, layout, states_per_lane, blocks });
+        }
+    }
+    flush(&mut pool, window, &mut builders, options, sink)?;
+    Ok((pool, builders.into_iter().map(|builder| builder.record).collect()))
+}
+
+/// Segments that are encoded together.
+#[derive(Default)]
+struct Window<'a> {
+    segments: Vec<SegmentInput<'a>>,
+    bytes: usize,
+    blocks: usize,
+}
+
+impl<'a> Window<'a> {
+    fn has_room_for(&self, blocks: &[&[u8]]) -> bool {
+        let bytes: usize = blocks.iter().map(|block| block.len()).sum();
+        self.segments.is_empty()
+            || self.bytes + bytes <= WINDOW_BYTES && self.blocks + blocks.len() <= WINDOW_BLOCKS
+    }
+
+    fn push(&mut self, segment: SegmentInput<'a>) {
+        self.bytes += segment.blocks.iter().map(|block| block.len()).sum::<usize>();
+        self.blocks += segment.blocks.len();
+        self.segments.push(segment);
+    }
+}
+
+/// Encodes a window and writes its blocks.
+fn flush(
+    pool: &mut TablePool,
+    window: Window<'_>,
+    builders: &mut [TensorBuilder],
+    options: &EncodeOptions,
+    sink: &mut Sink<'_, impl Write>,
+) -> Result<()> {
+    let done = window.bytes;
+    let mut open: Option<(usize, OpenChunk)> = None;
+    for block in encode_window(pool, window.segments) {
+        let continues = open.as_ref().is_some_and(|(tensor, chunk)| {
+            *tensor == block.tensor && chunk.bytes.len() < CHUNK_BYTES
+        });
+        if !continues && let Some((tensor, chunk)) = open.take() {
+            builders[tensor].close_chunk(chunk, sink)?;
+        }
+        let (_, chunk) = open.get_or_insert_with(|| (block.tensor, OpenChunk::default()));
+        chunk.bytes.extend_from_slice(&block.bytes);
+        chunk.blocks += 1;
+        builders[block.tensor].add_block(&block, sink.payload())?;
+    }
+    if let Some((tensor, chunk)) = open {
+        builders[tensor].close_chunk(chunk, sink)?;
+    }
+    if let Some(progress) = &options.progress {
+        progress.advance(done as u64);
+    }
+    Ok(())
+}
+
+/// A chunk whose blocks are not all there yet.
+#[derive(Default)]
+struct OpenChunk {
+    bytes: Vec<u8>,
+    blocks: u32,
+}
+
+/// A tensor's record, as far as its blocks have been written.
+struct TensorBuilder {
+    record: TensorRecord,
+}
+
+impl TensorBuilder {
+    fn new(entry: &TensorEntry, file: &[u8], options: &EncodeOptions) -> Self {
+        let layout = element_layout(&entry.dtype);
+        let bytes = entry.bytes(file).unwrap_or_default();
+        Self {
+            record: TensorRecord {
+                name: entry.name.clone(),
+                dtype: entry.dtype.name().to_owned(),
+                shape: entry.shape.clone(),
+                bytes: bytes.len() as u64,
+                xxh3: xxh3(bytes),
+                width: layout.width.bytes() as u8,
+                rotated: layout.rotated,
+                states_per_lane: options.states_per_lane as u8,
+                block_elements: options.block_elements as u32,
+                payload_offset: 0,
+                plans: Vec::new(),
+                blocks: Vec::new(),
+                chunks: Vec::new(),
+            },
+        }
+    }
+
+    /// Notes a block; `payload` is where the chunk that it belongs to will be written.
+    fn add_block(&mut self, block: &EncodedBlock, payload: u64) -> Result<()> {
+        if self.record.blocks.is_empty() {
+            self.record.payload_offset = payload;
+        }
+        let plan = self.plan_number(&block.plan)?;
+        self.record.blocks.push(BlockRecord { bytes: block.bytes.len() as u32, plan });
+        Ok(())
+    }
+
+    fn plan_number(&mut self, plan: &[PlaneRecord]) -> Result<u16> {
+        let plans = &mut self.record.plans;
+        // Most blocks follow the same plan as the one before.
+        let number = match plans.iter().rposition(|known| known == plan) {
+            Some(number) => number,
+            None if plans.len() < MAX_PLANS => {
+                plans.push(plan.to_vec());
+                plans.len() - 1
+            }
+            None => {
+                return Err(Error::Internal {
+                    detail: format!("tensor {} needs too many plans", self.record.name),
+                });
+            }
+        };
+        Ok(number as u16)
+    }
+
+    fn close_chunk(&mut self, chunk: OpenChunk, sink: &mut Sink<'_, impl Write>) -> Result<()> {
+        self.record.chunks.push(ChunkRecord {
+            blocks: chunk.blocks,
+            bytes: chunk.bytes.len() as u64,
+            xxh3: xxh3(&chunk.bytes),
+        });
+        sink.write(&chunk.bytes)
+    }
+}
+
+/// Where a `.wcodec` file is written to, front to back.
+struct Sink<'a, W> {
+    writer: W,
+    path: &'a Path,
+    written: u64,
+}
+
+impl<'a, W: Write> Sink<'a, W> {
+    fn new(writer: W, path: &'a Path) -> Self {
+        Self { writer, path, written: 0 }
+    }
+
+    /// Bytes of payload written so far.
+    fn payload(&self) -> u64 {
+        self.written - SECTION_ALIGNMENT
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.writer.write_all(bytes).map_err(|error| Error::io("write", self.path, error))?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn align(&mut self) -> Result<()> {
+        let gap = self.written.next_multiple_of(SECTION_ALIGNMENT) - self.written;
+        self.write(&[0; SECTION_ALIGNMENT as usize][..gap as usize])
+    }
+
+    fn write_header(&mut self) -> Result<()> {
+        self.write(&FileHeader::bytes())?;
+        self.align()
+    }
+
+    fn write_index(&mut self, index: &Index) -> Result<()> {
+        let payload_bytes = self.payload();
+        self.align()?;
+        let stored = encode_index(index, self.path)?;
+        let footer = Footer {
+            payload_bytes,
+            index_offset: self.written,
+            index_bytes: stored.bytes.len() as u64,
+            inflated_index_bytes: stored.inflated_bytes,
+            index_xxh3: xxh3(&stored.bytes),
+        };
+        self.write(&stored.bytes)?;
+        self.write(&footer.bytes())
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.writer.flush().map_err(|error| Error::io("write", self.path, error))
+    }
+}

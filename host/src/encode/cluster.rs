@@ -1,0 +1,125 @@
+//! Blocks of a tensor grouped by what they hold, so that each group can have its own table.
+//!
+//! Lloyd's algorithm ("Least squares quantization in PCM", 1957) with coding cost as the distance:
+//! blocks go to the table that codes them in the fewest bits, tables are made anew from their
+//! blocks. Rows of embeddings differ in scale, so that blocks of one tensor differ as well.
+
+use codec::constants::ALPHABET;
+use codec::rans::normalize;
+
+use super::histogram::PlaneCounts;
+use super::tables::{Table, cost};
+
+/// Numbers of groups that are tried.
+const GROUP_COUNTS: [usize; 5] = [1, 2, 4, 8, 16];
+/// Rounds of assigning blocks and making tables; more change next to nothing.
+const ROUNDS: usize = 3;
+/// Blocks that a group needs on average to be worth trying.
+const BLOCKS_PER_GROUP: usize = 2;
+
+/// A group of blocks and the table that suits them.
+pub(crate) struct Group {
+    pub(crate) table: Table,
+    /// Sum of the blocks' counts.
+    pub(crate) counts: [u64; ALPHABET],
+    /// Positions in the list of blocks given to [`group_blocks`].
+    pub(crate) members: Vec<usize>,
+}
+
+/// Groups `blocks`, none of which may be constant, so that blocks and tables together are small.
+pub(crate) fn group_blocks(blocks: &[&PlaneCounts]) -> Vec<Group> {
+    let mut best: Option<(f64, Vec<Group>)> = None;
+    for groups in GROUP_COUNTS {
+        if groups > 1 && blocks.len() < groups * BLOCKS_PER_GROUP {
+            break;
+        }
+        let candidate = lloyd(blocks, groups);
+        let total = total_bits(blocks, &candidate);
+        match &best {
+            Some((least, _)) if *least <= total => {}
+            _ => best = Some((total, candidate)),
+        }
+    }
+    best.map(|(_, groups)| groups).unwrap_or_default()
+}
+
+fn total_bits(blocks: &[&PlaneCounts], groups: &[Group]) -> f64 {
+    let bits = |group: &Group| -> f64 {
+        let members = group.members.iter().map(|&block| cost(blocks[block], &group.table.bits));
+        members.sum::<f64>() + group.table.stored_bits()
+    };
+    groups.iter().map(bits).sum()
+}
+
+fn lloyd(blocks: &[&PlaneCounts], count: usize) -> Vec<Group> {
+    let mut order: Vec<usize> = (0..blocks.len()).collect();
+    order.sort_by(|&a, &b| mean(blocks[a]).total_cmp(&mean(blocks[b])));
+    let share = blocks.len().div_ceil(count).max(1);
+    let mut groups: Vec<Group> =
+        order.chunks(share).filter_map(|m| group_of(blocks, m.to_vec())).collect();
+    for _ in 0..if count > 1 { ROUNDS } else { 0 } {
+        let mut members = vec![Vec::new(); groups.len()];
+        for (block, counts) in blocks.iter().enumerate() {
+            let costs = groups.iter().map(|group| cost(counts, &group.table.bits));
+            let nearest = costs.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
+            members[nearest.map_or(0, |(group, _)| group)].push(block);
+        }
+        groups = members.into_iter().filter_map(|members| group_of(blocks, members)).collect();
+    }
+    for group in &mut groups {
+        group.members.sort_unstable();
+    }
+    groups
+}
+
+fn group_of(blocks: &[&PlaneCounts], members: Vec<usize>) -> Option<Group> {
+    let mut counts = [0u64; ALPHABET];
+    for &block in &members {
+        counts.iter_mut().zip(blocks[block]).for_each(|(sum, &count)| *sum += u64::from(count));
+    }
+    let frequencies = normalize(&counts).ok()?;
+    Some(Group { table: Table::new(&frequencies, None), counts, members })
+}
+
+/// The mean value of a plane: for exponents, the scale of the block.
+fn mean(counts: &PlaneCounts) -> f64 {
+    let (sum, total) =
+        counts.iter().enumerate().fold((0u64, 0u64), |(sum, total), (value, &count)| {
+            (sum + value as u64 * u64::from(count), total + u64::from(count))
+        });
+    sum as f64 / total.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(values: &[(usize, u32)]) -> PlaneCounts {
+        let mut counts = [0; ALPHABET];
+        values.iter().for_each(|&(value, count)| counts[value] = count);
+        counts
+    }
+
+    #[test]
+    fn two_kinds_of_blocks_get_two_tables() {
+        let low = block(&[(10, 30_000), (11, 30_000)]);
+        let high = block(&[(20, 30_000), (21, 30_000)]);
+        let blocks: Vec<&PlaneCounts> =
+            (0..12).map(|i| if i % 3 == 0 { &low } else { &high }).collect();
+        let groups = group_blocks(&blocks);
+        assert_eq!(groups.len(), 2);
+        let mut members: Vec<_> = groups.iter().map(|g| g.members.clone()).collect();
+        members.sort();
+        assert_eq!(members, [vec![0, 3, 6, 9], vec![1, 2, 4, 5, 7, 8, 10, 11]]);
+    }
+
+    #[test]
+    fn equal_blocks_share_one_table_and_every_block_is_in_a_group() {
+        let same = block(&[(1, 500), (2, 300), (9, 3)]);
+        for count in [1, 2, 5, 40] {
+            let groups = group_blocks(&vec![&same; count]);
+            assert_eq!(groups.len(), 1);
+            assert_eq!(groups[0].members, (0..count).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! From tensors to blocks.
+//!
+//! [`checkpoint`] drives: it cuts tensors into segments of blocks and takes a window of segments at
+//! a time through [`histogram`] (what occurs), [`plan`] (how each block is coded) and [`window`]
+//! (the coding itself), and writes the results in order. [`tables`] holds the tables that all
+//! tensors share, [`layout`] says how a dtype is split.
+
+mod checkpoint;
+mod cluster;
+mod histogram;
+mod layout;
+mod pairs;
+mod plan;
+mod report;
+mod tables;
+mod window;
+
+pub use checkpoint::{EncodeOptions, encode_safetensors, encode_safetensors_bytes};
+pub use report::{EncodeReport, TensorReport};

@@ -1,0 +1,178 @@
+//! Tables for pairs: of exponents by rank, and of nibbles.
+
+use codec::constants::{ALPHABET, ESCAPE_SYMBOL, RANKS};
+use codec::pair::{RankValues, ranks_of, symbol_of};
+use codec::rans::normalize;
+
+use super::tables::{Table, TablePool, cost};
+
+/// Bits of an entry of the escape list.
+const ESCAPE_BITS: f64 = 32.0;
+
+/// Counts of the pairs of a plane.
+#[derive(Clone)]
+pub(crate) struct PairCounts {
+    ranks: RankValues,
+    /// Counts of the symbols of two ranks; that of [`ESCAPE_SYMBOL`] counts what has no symbol.
+    symbols: [u64; ALPHABET],
+}
+
+impl PairCounts {
+    /// Counts of nothing, with the 16 most frequent values of `values` as ranks.
+    pub(crate) fn new(values: &[u64; ALPHABET]) -> Self {
+        let mut order: Vec<u8> = (0..=u8::MAX).collect();
+        order.sort_by_key(|&value| std::cmp::Reverse(values[usize::from(value)]));
+        let mut ranks = [0; RANKS];
+        ranks.copy_from_slice(&order[..RANKS]);
+        Self { ranks, symbols: [0; ALPHABET] }
+    }
+
+    /// Adds the pairs of one block's plane; `value_at(i)` is the value of element `i`.
+    pub(crate) fn add(&mut self, elements: usize, value_at: impl Fn(usize) -> u8) {
+        let ranks = ranks_of(&self.ranks);
+        for first in (0..elements).step_by(2) {
+            let second = (first + 1).min(elements - 1);
+            let both = (ranks[usize::from(value_at(first))], ranks[usize::from(value_at(second))]);
+            let symbol = match both {
+                (Some(first), Some(second)) => symbol_of(first, second),
+                _ => None,
+            };
+            self.symbols[usize::from(symbol.unwrap_or(ESCAPE_SYMBOL))] += 1;
+        }
+    }
+
+    pub(crate) fn merge(mut self, other: &Self) -> Self {
+        self.symbols.iter_mut().zip(other.symbols).for_each(|(sum, count)| *sum += count);
+        self
+    }
+
+    /// The table that codes these pairs best among the pool's newest and a new one, and the bits
+    /// of the pairs with it; the bits of a new table's record are counted as well.
+    pub(crate) fn choose_table(&self, pool: &TablePool) -> Option<(TableChoice, f64)> {
+        let new = self.new_table();
+        let new = new.map(|table| {
+            let bits = self.cost_with(&table) + table.stored_bits();
+            (TableChoice::New(Box::new(table)), bits)
+        });
+        let shared =
+            pool.recent(true).map(|(id, table)| (TableChoice::Shared(id), self.cost_with(table)));
+        shared.chain(new).min_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// A table for these pairs. Pairs so rare that their slot costs the others more than their
+    /// escapes would are escaped.
+    fn new_table(&self) -> Option<Table> {
+        let total: u64 = self.symbols.iter().sum();
+        // A slot of 4096 takes this many bits from all other pairs together.
+        let slot_bits = total as f64 * std::f64::consts::LOG2_E / 4096.0;
+        let mut counts = self.symbols;
+        let mut escaped = counts[usize::from(ESCAPE_SYMBOL)];
+        for count in &mut counts[..usize::from(ESCAPE_SYMBOL)] {
+            // An escape costs its entry and its symbol, of about the length of the pair's own.
+            if *count as f64 * ESCAPE_BITS < slot_bits {
+                escaped += std::mem::take(count);
+            }
+        }
+        // One slot at least, so that the table can serve other tensors too.
+        counts[usize::from(ESCAPE_SYMBOL)] = escaped.max(1);
+        Some(Table::new(&normalize(&counts).ok()?, Some(self.ranks)))
+    }
+
+    /// Bits of these pairs with `table`, whose ranks may be others.
+    fn cost_with(&self, table: &Table) -> f64 {
+        let escape = f64::from(table.bits[usize::from(ESCAPE_SYMBOL)]) + ESCAPE_BITS;
+        let same_ranks = table.ranks == Some(self.ranks);
+        let bits_of = |symbol: usize| {
+            let symbol = symbol as u8;
+            if symbol == ESCAPE_SYMBOL {
+                return escape;
+            }
+            let theirs = if same_ranks {
+                Some(symbol)
+            } else {
+                let rank =
+                    |rank: u8| table.encode.ranks[usize::from(self.ranks[usize::from(rank)])];
+                rank(symbol & 15).zip(rank(symbol >> 4)).and_then(|(a, b)| symbol_of(a, b))
+            };
+            let bits = theirs.map_or(f32::INFINITY, |symbol| table.bits[usize::from(symbol)]);
+            f64::from(bits).min(escape)
+        };
+        let used = self.symbols.iter().enumerate().filter(|(_, count)| **count > 0);
+        used.map(|(symbol, &count)| count as f64 * bits_of(symbol)).sum()
+    }
+}
+
+/// A table from the pool, or one to be added to it.
+pub(crate) enum TableChoice {
+    Shared(u32),
+    New(Box<Table>),
+}
+
+impl TableChoice {
+    pub(crate) fn into_id(self, pool: &mut TablePool) -> u32 {
+        match self {
+            Self::Shared(id) => id,
+            Self::New(table) => pool.add(*table),
+        }
+    }
+}
+
+/// The table that codes plain symbols best among the pool's newest and `new`, and the bits with it.
+pub(crate) fn choose_symbol_table(
+    counts: &[u64; ALPHABET],
+    new: Table,
+    pool: &TablePool,
+) -> (TableChoice, f64) {
+    let counts = counts.map(|count| count as f64);
+    let shared =
+        pool.recent(false).map(|(id, table)| (TableChoice::Shared(id), cost(&counts, &table.bits)));
+    let new_bits = cost(&counts, &new.bits) + new.stored_bits();
+    shared
+        .filter(|(_, bits)| *bits <= new_bits)
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .unwrap_or_else(|| (TableChoice::New(Box::new(new)), new_bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(values: &[u8]) -> PairCounts {
+        let mut histogram = [0; ALPHABET];
+        values.iter().for_each(|&v| histogram[usize::from(v)] += 1);
+        let mut counts = PairCounts::new(&histogram);
+        counts.add(values.len(), |i| values[i]);
+        counts
+    }
+
+    /// Exponents falling off by half from 120 down, as those of weights do.
+    fn exponents(count: usize) -> Vec<u8> {
+        (1..=count as u32)
+            .map(|i| 120 - i.wrapping_mul(0x9E37_79B9).leading_zeros() as u8)
+            .collect()
+    }
+
+    #[test]
+    fn the_same_pairs_take_the_pools_table_the_second_time() {
+        let counts = counted(&exponents(100_000));
+        let mut pool = TablePool::default();
+        let (first, _) = counts.choose_table(&pool).unwrap();
+        assert!(matches!(first, TableChoice::New(_)));
+        first.into_id(&mut pool);
+        let (second, _) = counts.choose_table(&pool).unwrap();
+        assert!(matches!(second, TableChoice::Shared(0)));
+    }
+
+    #[test]
+    fn a_table_of_other_ranks_costs_the_same_when_it_ranks_the_same_values() {
+        let counts = counted(&exponents(100_000));
+        let mut other = counts.clone();
+        other.ranks.swap(0, 1);
+        let ours = counts.cost_with(&counts.new_table().unwrap());
+        // Swapped back in the symbols, the counts are the same pairs.
+        let swap = |rank: usize| if rank < 2 { 1 - rank } else { rank };
+        other.symbols = std::array::from_fn(|s| counts.symbols[swap(s & 15) | swap(s >> 4) << 4]);
+        let theirs = counts.cost_with(&other.new_table().unwrap());
+        assert!((ours - theirs).abs() <= 1e-3 * ours, "{ours} {theirs}");
+    }
+}

@@ -1,0 +1,226 @@
+//! How each block of a segment is coded: every plane as whatever measures smallest, with a
+//! preference for two elements per symbol where it costs next to nothing, since that decodes at
+//! twice the speed.
+
+use codec::constants::{ALPHABET, LANES};
+use codec::split::{ElementLayout, Width, split_nibbles, split_planes};
+use rayon::prelude::*;
+
+use super::cluster::{Group, group_blocks};
+use super::histogram::PlaneCounts;
+use super::pairs::{PairCounts, TableChoice, choose_symbol_table};
+use super::tables::{SymbolBits, Table, TablePool, cost};
+use crate::format::PlaneRecord;
+
+/// Part of a tensor's bits that two elements per symbol may cost more than one.
+const PAIR_TOLERANCE: f64 = 0.005;
+/// Part of a lower plane's bits that coding must save: mantissas are almost incompressible, and a
+/// second stream halves the decoder's speed.
+const LOWER_PLANE_GAIN: f64 = 1.0 / 64.0;
+
+/// The blocks of one segment, a run of blocks of one tensor.
+pub(crate) struct Segment<'a> {
+    pub(crate) layout: ElementLayout,
+    pub(crate) states_per_lane: usize,
+    /// Elements of each block, little-endian.
+    pub(crate) blocks: Vec<&'a [u8]>,
+    /// Counts of each block's planes.
+    pub(crate) counts: Vec<Vec<PlaneCounts>>,
+}
+
+/// A plane's records for every block of a segment.
+type PlanePlan = Vec<PlaneRecord>;
+
+/// The plan of each block of `segment`: a record for each plane. New tables go to `pool`.
+pub(crate) fn plan_segment(pool: &mut TablePool, segment: &Segment<'_>) -> Vec<Vec<PlaneRecord>> {
+    let width = segment.layout.width.bytes();
+    let planes: Vec<PlanePlan> = (0..width).map(|plane| plan_plane(pool, segment, plane)).collect();
+    (0..segment.blocks.len()).map(|block| planes.iter().map(|plan| plan[block]).collect()).collect()
+}
+
+fn plan_plane(pool: &mut TablePool, segment: &Segment<'_>, plane: usize) -> PlanePlan {
+    let mut records = vec![PlaneRecord::Raw; segment.blocks.len()];
+    let mut varied = Vec::new();
+    for (block, record) in records.iter_mut().enumerate() {
+        match only_value(&segment.counts[block][plane]) {
+            Some(value) => *record = PlaneRecord::Constant(value),
+            None if segment.elements(block) > 0 => varied.push(block),
+            None => {}
+        }
+    }
+    let counts: Vec<&PlaneCounts> =
+        varied.iter().map(|&block| &segment.counts[block][plane]).collect();
+    for group in group_blocks(&counts) {
+        let blocks: Vec<usize> = group.members.iter().map(|&member| varied[member]).collect();
+        if let Some((record, coded)) = code_group(pool, segment, plane, group, &blocks) {
+            coded.into_iter().for_each(|block| records[block] = record);
+        }
+    }
+    records
+}
+
+/// The value that all elements of a plane have.
+fn only_value(counts: &PlaneCounts) -> Option<u8> {
+    let mut used = (0..=u8::MAX).filter(|&value| counts[usize::from(value)] > 0);
+    let first = used.next()?;
+    used.next().is_none().then_some(first)
+}
+
+/// How the blocks of a group are coded, and those of them for which that beats raw bytes.
+fn code_group(
+    pool: &mut TablePool,
+    segment: &Segment<'_>,
+    plane: usize,
+    group: Group,
+    blocks: &[usize],
+) -> Option<(PlaneRecord, Vec<usize>)> {
+    let marginal_bits = group.table.bits;
+    let marginal: f64 =
+        blocks.iter().map(|&block| cost(&segment.counts[block][plane], &marginal_bits)).sum();
+    let coding = choose_coding(pool, segment, plane, group, blocks);
+    // What a block costs with the chosen coding is taken to be in proportion to its plain symbols.
+    let factor = coding.bits / marginal.max(1.0);
+    let required = if plane + 1 < segment.layout.width.bytes() { LOWER_PLANE_GAIN } else { 0.0 };
+    let gain = |block: usize| {
+        let raw = 8.0 * segment.elements(block) as f64;
+        let symbols = cost(&segment.counts[block][plane], &marginal_bits) * factor;
+        raw * (1.0 - required) - symbols - segment.stream_bits(block, &marginal_bits)
+    };
+    let coded: Vec<usize> = blocks.iter().copied().filter(|&block| gain(block) > 0.0).collect();
+    let total: f64 = coded.iter().map(|&block| gain(block)).sum();
+    if total <= coding.table_bits() {
+        return None;
+    }
+    Some((coding.into_record(pool), coded))
+}
+
+/// A coding for a group, its table not yet in the pool.
+struct Coding {
+    kind: fn(u32) -> PlaneRecord,
+    table: TableChoice,
+    /// Bits of the group's blocks, without the table's.
+    bits: f64,
+}
+
+impl Coding {
+    fn new(kind: fn(u32) -> PlaneRecord, (table, bits): (TableChoice, f64)) -> Self {
+        let mut coding = Self { kind, table, bits };
+        coding.bits -= coding.table_bits();
+        coding
+    }
+
+    fn table_bits(&self) -> f64 {
+        match &self.table {
+            TableChoice::Shared(_) => 0.0,
+            TableChoice::New(table) => table.stored_bits(),
+        }
+    }
+
+    fn total_bits(&self) -> f64 {
+        self.bits + self.table_bits()
+    }
+
+    fn into_record(self, pool: &mut TablePool) -> PlaneRecord {
+        (self.kind)(self.table.into_id(pool))
+    }
+}
+
+fn choose_coding(
+    pool: &TablePool,
+    segment: &Segment<'_>,
+    plane: usize,
+    group: Group,
+    blocks: &[usize],
+) -> Coding {
+    let elements: usize = blocks.iter().map(|&block| segment.elements(block)).sum();
+    let element_bits = 8.0 * segment.layout.width.bytes() as f64;
+    let allowance = elements as f64 * element_bits * PAIR_TOLERANCE;
+    let values = group.counts;
+    let symbols =
+        Coding::new(PlaneRecord::Symbols, choose_symbol_table(&group.counts, group.table, pool));
+    let paired = match pair_kind(segment.layout, plane, &values) {
+        None => None,
+        Some(PairKind::Ranks) => segment
+            .count_rank_pairs(plane, &values, blocks)
+            .choose_table(pool)
+            .map(|choice| Coding::new(PlaneRecord::Pairs, choice)),
+        Some(PairKind::Nibbles) => segment.nibble_pairs(pool, blocks, elements),
+    };
+    match paired {
+        Some(paired) if paired.total_bits() <= symbols.total_bits() + allowance => paired,
+        _ => symbols,
+    }
+}
+
+/// What two elements' share of a symbol can be.
+enum PairKind {
+    Ranks,
+    Nibbles,
+}
+
+/// Whether a plane can be coded in pairs: exponents of 8 bits, bytes of few values, other bytes.
+fn pair_kind(layout: ElementLayout, plane: usize, values: &[u64; ALPHABET]) -> Option<PairKind> {
+    let few_values = values.iter().filter(|&&count| count > 0).count() <= 16;
+    match layout.width {
+        Width::One if few_values => Some(PairKind::Ranks),
+        Width::One => Some(PairKind::Nibbles),
+        Width::Two if plane == 1 => Some(PairKind::Ranks),
+        Width::Four if plane == 3 => Some(PairKind::Ranks),
+        _ => None,
+    }
+}
+
+impl Segment<'_> {
+    fn elements(&self, block: usize) -> usize {
+        self.blocks[block].len() / self.layout.width.bytes()
+    }
+
+    /// Bits that a stream takes beside its symbols: header, what is not payload in the states,
+    /// alignment, padding symbols.
+    fn stream_bits(&self, block: usize, bits: &SymbolBits) -> f64 {
+        let fixed = 64.0 + 64.0 + (self.states_per_lane * LANES * 16) as f64;
+        let group = codec::constants::GROUP_BYTES / self.layout.width.bytes();
+        let padding = self.elements(block).next_multiple_of(group) - self.elements(block);
+        let cheapest = bits.iter().copied().fold(f32::INFINITY, f32::min);
+        fixed + padding as f64 * f64::from(cheapest)
+    }
+
+    fn count_rank_pairs(
+        &self,
+        plane: usize,
+        values: &[u64; ALPHABET],
+        blocks: &[usize],
+    ) -> PairCounts {
+        let empty = PairCounts::new(values);
+        let count = |mut counts: PairCounts, &block: &usize| {
+            let elements = self.blocks[block];
+            let mut planes = vec![0; elements.len()];
+            split_planes(self.layout, elements, &mut planes);
+            let values = &planes[plane * self.elements(block)..];
+            counts.add(self.elements(block), |i| values[i]);
+            counts
+        };
+        blocks.par_iter().fold(|| empty.clone(), count).reduce(|| empty.clone(), |a, b| a.merge(&b))
+    }
+
+    fn nibble_pairs(&self, pool: &TablePool, blocks: &[usize], elements: usize) -> Option<Coding> {
+        let count = |mut counts: [u64; ALPHABET], &block: &usize| {
+            let half = self.elements(block).div_ceil(2);
+            let (mut symbols, mut raw) = (vec![0; half], vec![0; half]);
+            split_nibbles(self.layout, self.blocks[block], &mut symbols, &mut raw);
+            symbols.iter().for_each(|&symbol| counts[usize::from(symbol)] += 1);
+            counts
+        };
+        let sum = |mut a: [u64; ALPHABET], b: [u64; ALPHABET]| {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+            a
+        };
+        let zeros = || [0u64; ALPHABET];
+        let counts = blocks.par_iter().fold(zeros, count).reduce(zeros, sum);
+        let table = Table::new(&codec::rans::normalize(&counts).ok()?, None);
+        let mut coding =
+            Coding::new(PlaneRecord::NibblePairs, choose_symbol_table(&counts, table, pool));
+        coding.bits += 4.0 * elements as f64;
+        Some(coding)
+    }
+}

@@ -1,0 +1,92 @@
+//! The tables of a file: made once, shared by all tensors that they suit.
+
+use codec::block::PlaneEncodeTables;
+use codec::constants::{ALPHABET, PROBABILITY_BITS};
+use codec::pair::{RankValues, ranks_of};
+use codec::rans::{EncodeTable, Frequencies};
+
+use crate::format::{TableRecord, encode_frequencies};
+
+/// How many of the newest tables of a kind are tried before a new one is made.
+const RECENT_TABLES: usize = 24;
+
+/// Bits that each symbol costs; infinite for symbols without a slot.
+pub(crate) type SymbolBits = [f32; ALPHABET];
+
+/// A table, and what the planner and the block encoder need of it.
+pub(crate) struct Table {
+    pub(crate) ranks: Option<RankValues>,
+    pub(crate) bits: SymbolBits,
+    pub(crate) encode: PlaneEncodeTables,
+    serialized: Vec<u8>,
+}
+
+impl Table {
+    pub(crate) fn new(frequencies: &Frequencies, ranks: Option<RankValues>) -> Self {
+        let encode = PlaneEncodeTables {
+            table: EncodeTable::new(frequencies),
+            has_slot: frequencies.as_array().map(|frequency| frequency > 0),
+            ranks: ranks.as_ref().map_or([None; ALPHABET], ranks_of),
+        };
+        let serialized = encode_frequencies(frequencies);
+        Self { ranks, bits: symbol_bits(frequencies), encode, serialized }
+    }
+
+    /// Bits that the table takes in the index, list lengths included.
+    pub(crate) fn stored_bits(&self) -> f64 {
+        let ranks = if self.ranks.is_some() { 17 } else { 1 };
+        8.0 * (self.serialized.len() + 8 + ranks) as f64
+    }
+}
+
+fn symbol_bits(frequencies: &Frequencies) -> SymbolBits {
+    frequencies.as_array().map(|frequency| match frequency {
+        0 => f32::INFINITY,
+        _ => PROBABILITY_BITS as f32 - f32::from(frequency).log2(),
+    })
+}
+
+/// Bits that `counts` cost with `bits` a symbol; infinite when a symbol has no slot.
+pub(crate) fn cost(counts: &[impl Copy + Into<f64>; ALPHABET], bits: &SymbolBits) -> f64 {
+    counts
+        .iter()
+        .zip(bits)
+        .map(|(&count, &bits)| {
+            let count: f64 = count.into();
+            // Zero times infinity would be no number.
+            if count == 0.0 { 0.0 } else { count * f64::from(bits) }
+        })
+        .sum()
+}
+
+/// The tables of a file, in the order in which plane records name them.
+#[derive(Default)]
+pub(crate) struct TablePool {
+    tables: Vec<Table>,
+}
+
+impl TablePool {
+    pub(crate) fn get(&self, id: u32) -> &Table {
+        &self.tables[id as usize]
+    }
+
+    pub(crate) fn add(&mut self, table: Table) -> u32 {
+        self.tables.push(table);
+        (self.tables.len() - 1) as u32
+    }
+
+    /// The newest tables of a kind (for pairs, or for plain symbols), newest first.
+    pub(crate) fn recent(&self, paired: bool) -> impl Iterator<Item = (u32, &Table)> {
+        let tables = self.tables.iter().enumerate().rev();
+        tables
+            .filter(move |(_, table)| table.ranks.is_some() == paired)
+            .map(|(id, table)| (id as u32, table))
+            .take(RECENT_TABLES)
+    }
+
+    pub(crate) fn records(self) -> Vec<TableRecord> {
+        let record =
+            |table: Table| TableRecord { ranks: table.ranks, frequencies: table.serialized };
+        self.tables.into_iter().map(record).collect()
+    }
+}

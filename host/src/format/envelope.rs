@@ -1,0 +1,205 @@
+//! The fixed parts of a file: 64 bytes at its start and 64 at its end.
+
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::corrupt;
+use super::limits::{MAX_INDEX_BYTES, MAX_INDEX_INFLATION, NEWEST_READABLE_VERSION, VERSION};
+use crate::error::{Error, Result};
+
+/// Sections start at multiples of this many bytes.
+pub(crate) const SECTION_ALIGNMENT: u64 = 4096;
+
+const HEADER_MAGIC: [u8; 8] = *b"\x89WCODEC\n";
+const FOOTER_MAGIC: [u8; 8] = *b"WCODECix";
+
+/// The first 64 bytes: magic, version, zeros.
+pub(crate) struct FileHeader;
+
+impl FileHeader {
+    pub(crate) const BYTES: usize = 64;
+
+    pub(crate) fn bytes() -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&HEADER_MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes
+    }
+}
+
+/// The last 64 bytes: where the index lies, and its checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Footer {
+    pub(crate) payload_bytes: u64,
+    pub(crate) index_offset: u64,
+    /// Bytes of the index as stored.
+    pub(crate) index_bytes: u64,
+    /// Bytes of the index once inflated; the same as stored when it is stored as it is.
+    pub(crate) inflated_index_bytes: u64,
+    /// xxh3 of the index as stored.
+    pub(crate) index_xxh3: u64,
+}
+
+impl Footer {
+    pub(crate) const BYTES: usize = 64;
+
+    /// Six u64 fields (the five of the struct and the version), the checksum of them, the magic.
+    pub(crate) fn bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let fields = [
+            self.payload_bytes,
+            self.index_offset,
+            self.index_bytes,
+            self.inflated_index_bytes,
+            self.index_xxh3,
+            u64::from(VERSION),
+        ];
+        for (slot, field) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(fields) {
+            *slot = field.to_le_bytes();
+        }
+        let checksum = xxh3_64(&bytes[..48]);
+        bytes[48..56].copy_from_slice(&checksum.to_le_bytes());
+        bytes[56..].copy_from_slice(&FOOTER_MAGIC);
+        bytes
+    }
+}
+
+/// Both fixed parts, read and checked against the file's length.
+pub(crate) struct Envelope {
+    pub(crate) footer: Footer,
+}
+
+impl Envelope {
+    /// Checks everything outside payload and index: magics, versions, positions, zero padding.
+    pub(crate) fn read(file: &[u8], path: &Path) -> Result<Self> {
+        let header = file.first_chunk::<{ FileHeader::BYTES }>();
+        let footer = file.last_chunk::<{ Footer::BYTES }>();
+        let (Some(header), Some(footer)) = (header, footer) else {
+            return Err(Error::Truncated {
+                what: path.display().to_string(),
+                location: "its fixed header and footer".into(),
+                expected: SECTION_ALIGNMENT + Footer::BYTES as u64,
+                actual: file.len() as u64,
+            });
+        };
+        if header[..8] != HEADER_MAGIC {
+            return Err(corrupt(path, "offset 0", "it does not begin like a .wcodec file"));
+        }
+        let version = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
+        if version == 0 || version > NEWEST_READABLE_VERSION {
+            return Err(Error::UnsupportedVersion {
+                what: path.display().to_string(),
+                found: version,
+                newest_supported: NEWEST_READABLE_VERSION,
+            });
+        }
+        if footer[56..] != FOOTER_MAGIC {
+            return Err(corrupt(
+                path,
+                "the last 8 bytes",
+                "the end mark is missing, so the file was cut off or never finished",
+            ));
+        }
+        let fields = footer.as_chunks::<8>().0;
+        let field = |index: usize| u64::from_le_bytes(fields[index]);
+        if xxh3_64(&footer[..48]) != field(6) || field(5) != u64::from(version) {
+            return Err(corrupt(path, "the footer", "its checksum does not match"));
+        }
+        let footer = Footer {
+            payload_bytes: field(0),
+            index_offset: field(1),
+            index_bytes: field(2),
+            inflated_index_bytes: field(3),
+            index_xxh3: field(4),
+        };
+        footer.check_positions(file, path)?;
+        Ok(Self { footer })
+    }
+}
+
+impl Footer {
+    fn check_positions(&self, file: &[u8], path: &Path) -> Result<()> {
+        let payload_end = SECTION_ALIGNMENT.checked_add(self.payload_bytes);
+        let index_end = self.index_offset.checked_add(self.index_bytes);
+        let positions = payload_end
+            .and_then(|end| end.checked_next_multiple_of(SECTION_ALIGNMENT))
+            .zip(index_end.and_then(|end| end.checked_add(Self::BYTES as u64)));
+        if positions != Some((self.index_offset, file.len() as u64)) {
+            return Err(corrupt(path, "the footer", "its positions do not fit the file's length"));
+        }
+        let inflated = self.inflated_index_bytes;
+        if inflated > MAX_INDEX_BYTES
+            || inflated < self.index_bytes
+            || inflated / MAX_INDEX_INFLATION > self.index_bytes
+        {
+            return Err(corrupt(path, "the footer", "the index has a length no writer gives it"));
+        }
+        // The positions add up to the file's length, so these ranges lie within it.
+        let payload_end = (SECTION_ALIGNMENT + self.payload_bytes) as usize;
+        let gaps = [12..SECTION_ALIGNMENT as usize, payload_end..self.index_offset as usize];
+        for gap in gaps {
+            if let Some(at) = file[gap.clone()].iter().position(|&byte| byte != 0) {
+                let location = format!("offset {}", gap.start + at);
+                return Err(corrupt(path, location, "a padding byte is not zero"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(payload: &[u8], index: &[u8]) -> Vec<u8> {
+        let mut file = FileHeader::bytes().to_vec();
+        file.resize(SECTION_ALIGNMENT as usize, 0);
+        file.extend(payload);
+        file.resize(file.len().next_multiple_of(SECTION_ALIGNMENT as usize), 0);
+        let footer = Footer {
+            payload_bytes: payload.len() as u64,
+            index_offset: file.len() as u64,
+            index_bytes: index.len() as u64,
+            inflated_index_bytes: index.len() as u64,
+            index_xxh3: xxh3_64(index),
+        };
+        file.extend(index);
+        file.extend(footer.bytes());
+        file
+    }
+
+    #[test]
+    fn positions_come_back() {
+        let file = file(&[7; 5000], &[9; 33]);
+        let footer = Envelope::read(&file, Path::new("x")).unwrap().footer;
+        assert_eq!((footer.payload_bytes, footer.index_bytes), (5000, 33));
+        assert_eq!(footer.index_offset, 3 * SECTION_ALIGNMENT);
+    }
+
+    #[test]
+    fn every_truncation_and_every_flip_outside_payload_and_index_is_found() {
+        let file = file(&[7; 100], &[9; 33]);
+        for length in 0..file.len() {
+            assert!(Envelope::read(&file[..length], Path::new("x")).is_err(), "length {length}");
+        }
+        let covered = 4096..4196;
+        let index = 8192..8192 + 33;
+        for bit in 0..8 * file.len() {
+            if covered.contains(&(bit / 8)) || index.contains(&(bit / 8)) {
+                continue;
+            }
+            let mut flipped = file.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Envelope::read(&flipped, Path::new("x")).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_named() {
+        let mut newer = file(&[], &[]);
+        newer[8] = 200;
+        let message = Envelope::read(&newer, Path::new("m.wcodec")).err().unwrap().to_string();
+        assert!(message.contains("200") && message.contains("m.wcodec"), "{message}");
+    }
+}

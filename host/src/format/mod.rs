@@ -1,0 +1,32 @@
+//! The `.wcodec` container: fixed parts, index records, and their checks. `docs/FORMAT.md` is
+//! normative; this module is its implementation.
+
+mod envelope;
+mod frequencies;
+mod index;
+mod limits;
+
+pub(crate) use envelope::{Envelope, FileHeader, Footer, SECTION_ALIGNMENT};
+pub(crate) use frequencies::{decode_frequencies, encode_frequencies};
+pub(crate) use index::{
+    BlockRecord, ChunkRecord, Index, PlaneRecord, TableRecord, TensorRecord, decode_index,
+    encode_index,
+};
+pub(crate) use limits::*;
+
+use std::path::Path;
+
+use crate::error::Error;
+
+/// A `.wcodec` file that contradicts itself.
+pub(crate) fn corrupt(
+    path: &Path,
+    location: impl Into<String>,
+    detail: impl Into<String>,
+) -> Error {
+    Error::Corrupt {
+        what: path.display().to_string(),
+        location: location.into(),
+        detail: detail.into(),
+    }
+}

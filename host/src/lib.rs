@@ -1,0 +1,45 @@
+//! wcodec stores neural-network checkpoints losslessly in less space.
+//!
+//! ```
+//! # fn main() -> wcodec::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let (input, output) = (folder.path().join("m.safetensors"), folder.path().join("m.wcodec"));
+//! # std::fs::write(&input, wcodec::DEMO_CHECKPOINT).unwrap();
+//! let report = wcodec::encode_safetensors(&input, &output, &wcodec::EncodeOptions::default())?;
+//! println!("{:.3} times smaller", report.compression_ratio());
+//!
+//! let checkpoint = wcodec::Checkpoint::open(&output)?;
+//! for tensor in checkpoint.tensors() {
+//!     println!("{} {} {:?}", tensor.name(), tensor.dtype(), tensor.shape());
+//! }
+//! let decoded = checkpoint.tensors().next().unwrap().decode()?;
+//! let values: &[f32] = decoded.as_slice()?;
+//! # assert!(!values.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What decodes is byte for byte what was encoded, or there is an [`Error`].
+
+pub mod output;
+pub mod safetensors;
+
+mod decode;
+mod encode;
+mod error;
+mod format;
+mod hash;
+mod mapped;
+mod progress;
+
+pub use decode::{Checkpoint, Decoded, Element, RestoreOptions, Tensor, VerifyReport};
+pub use encode::{
+    EncodeOptions, EncodeReport, TensorReport, encode_safetensors, encode_safetensors_bytes,
+};
+pub use error::{Error, ErrorKind, Result};
+pub use hash::hex;
+pub use progress::Progress;
+
+/// A small checkpoint of real weights, for demonstrations and tests: a `.safetensors` file with
+/// one or more tensors of each common dtype, cut from MiniLM and SmolLM2 (Apache-2.0).
+pub const DEMO_CHECKPOINT: &[u8] = include_bytes!("../fixtures/minilm-cut.safetensors");
