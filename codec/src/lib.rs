@@ -18,6 +18,7 @@ extern crate std;
 
 pub mod block;
 pub mod constants;
+pub mod device;
 pub mod pair;
 pub mod rans;
 pub mod split;

@@ -12,7 +12,7 @@
 //! for tensor in checkpoint.tensors() {
 //!     println!("{} {} {:?}", tensor.name(), tensor.dtype(), tensor.shape());
 //! }
-//! let decoded = checkpoint.tensors().next().unwrap().decode()?;
+//! let decoded = checkpoint.tensor("fp32.embeddings.LayerNorm.weight")?.decode()?;
 //! let values: &[f32] = decoded.as_slice()?;
 //! # assert!(!values.is_empty());
 //! # Ok(())
@@ -25,19 +25,26 @@ pub mod output;
 pub mod safetensors;
 
 mod decode;
+mod directory;
 mod encode;
 mod error;
 mod format;
 mod hash;
+mod layer;
 mod mapped;
 mod progress;
 
 pub use decode::{Checkpoint, Decoded, Element, RestoreOptions, Tensor, VerifyReport};
+pub use directory::{
+    DirectoryFile, DirectoryReport, encode_directory, restore_directory, verify_directory,
+    verify_directory_against,
+};
 pub use encode::{
     EncodeOptions, EncodeReport, TensorReport, encode_safetensors, encode_safetensors_bytes,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use hash::hex;
+pub use layer::{Decoder, EncodeStats, Encoder, EncoderOptions, TileShape};
 pub use progress::Progress;
 
 /// A small checkpoint of real weights, for demonstrations and tests: a `.safetensors` file with

@@ -258,6 +258,34 @@ fn parent(target: &Path) -> &Path {
     target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Checks that writing `output` leaves `input` alone: they are not the same, and neither is inside
+/// the other. An input that is not there is left to whoever opens it to report.
+pub(crate) fn ensure_apart(input: &Path, output: &Path) -> Result<()> {
+    let (Ok(from), Some(to)) = (fs::canonicalize(input), resolve(output)) else {
+        return Ok(());
+    };
+    let detail = if from == to {
+        "it is the input itself; choose another name"
+    } else if to.starts_with(&from) {
+        "it lies inside the input; choose another place"
+    } else if from.starts_with(&to) {
+        "the input lies inside it; choose another place"
+    } else {
+        return Ok(());
+    };
+    Err(Error::InvalidArgument {
+        what: format!("the output {}", quoted_path(output)),
+        detail: detail.to_owned(),
+    })
+}
+
+/// The absolute path of `target`, which need not be there, without symbolic links; none where even
+/// its directory is missing.
+fn resolve(target: &Path) -> Option<PathBuf> {
+    let there = fs::canonicalize(target).ok();
+    there.or_else(|| Some(fs::canonicalize(parent(target)).ok()?.join(target.file_name()?)))
+}
+
 /// Whether anything, even a dangling symbolic link, is there.
 fn exists(target: &Path) -> Result<bool> {
     Ok(metadata(target)?.is_some())

@@ -26,15 +26,6 @@ pub fn merge_planes(layout: ElementLayout, planes: &[u8], elements: &mut [u8]) {
     }
 }
 
-/// Two rotated 16-bit elements from their bytes, unrotated: `low` and `high` hold the low and the
-/// high byte of each, the first element's in bits 0 to 7. The first element is the low half.
-#[inline(always)]
-pub const fn merge_pair_16(low: u16, high: u16) -> u32 {
-    let (low, high) = (low as u32, high as u32);
-    let both = (low & 0xFF) | (high & 0xFF) << 8 | (low >> 8) << 16 | (high >> 8) << 24;
-    (both >> 1) & 0x7FFF_7FFF | (both << 15) & 0x8000_8000
-}
-
 /// Rotation by one bit within the low `bits` bits of a `u64`.
 trait RotateWithin {
     fn rotate_left_in(self, bits: u32, rotated: bool) -> u64;
@@ -123,19 +114,5 @@ mod tests {
         assert_eq!(planes[6..], [127, 124]);
         // The sign is the lowest bit of the lowest plane.
         assert_eq!((planes[0] & 1, planes[1] & 1), (1, 0));
-    }
-
-    #[test]
-    fn two_16_bit_elements_merge_like_one_at_a_time() {
-        let layout = ElementLayout { width: Width::Two, rotated: true };
-        for high in (0..=u16::MAX).step_by(257) {
-            for low in (0..=u16::MAX).step_by(4099) {
-                let [low0, low1] = low.to_le_bytes();
-                let [high0, high1] = high.to_le_bytes();
-                let mut elements = [0; 4];
-                merge_planes(layout, &[low0, low1, high0, high1], &mut elements);
-                assert_eq!(merge_pair_16(low, high).to_le_bytes(), elements);
-            }
-        }
     }
 }

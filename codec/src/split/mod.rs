@@ -7,9 +7,11 @@
 
 mod byte_planes;
 mod nibbles;
+mod packed;
 
-pub use byte_planes::{merge_pair_16, merge_planes, split_planes};
+pub use byte_planes::{merge_planes, split_planes};
 pub use nibbles::{merge_nibbles, split_nibbles};
+pub use packed::{merge_four_nibbles, unrotate_bytes, unrotate_halves};
 
 /// Bytes of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -20,6 +20,7 @@ use crate::safetensors::Dtype;
 pub struct Checkpoint {
     storage: Storage,
     path: PathBuf,
+    format_version: u32,
     pub(crate) index: Index,
     by_name: HashMap<String, usize>,
     /// For each tensor, where each of its chunks begins: block number and payload offset.
@@ -70,7 +71,7 @@ impl Checkpoint {
 
     fn read(storage: Storage, path: &Path) -> Result<Self> {
         let file = storage.bytes();
-        let footer = Envelope::read(file, path)?.footer;
+        let Envelope { version, footer } = Envelope::read(file, path)?;
         let index = &file[footer.index_offset as usize..][..footer.index_bytes as usize];
         let found = xxh3(index);
         if found != footer.index_xxh3 {
@@ -80,12 +81,24 @@ impl Checkpoint {
         validate(&index, &footer, path)?;
         let by_name = index.tensors.iter().enumerate().map(|(n, t)| (t.name.clone(), n)).collect();
         let chunk_starts = index.tensors.iter().map(chunk_starts).collect();
-        Ok(Self { storage, path: path.to_owned(), index, by_name, chunk_starts })
+        Ok(Self {
+            storage,
+            path: path.to_owned(),
+            format_version: version,
+            index,
+            by_name,
+            chunk_starts,
+        })
     }
 
     /// The path that the file was opened by.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Version of the format that the file is written in.
+    pub fn format_version(&self) -> u32 {
+        self.format_version
     }
 
     /// Length of the `.wcodec` file.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::output::AtomicFile;
+use crate::output::{AtomicFile, ensure_apart};
 use crate::progress::Progress;
 
 /// How to write the original file again.
@@ -26,10 +26,12 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// When this file is damaged, when the output exists and may not be replaced, and when it
-    /// cannot be written.
+    /// When this file is damaged, when the output exists and may not be replaced or is this
+    /// file, and when it cannot be written.
     pub fn restore(&self, output: impl AsRef<Path>, options: &RestoreOptions) -> Result<()> {
-        let mut file = AtomicFile::create(output.as_ref(), options.overwrite)?;
+        let output = output.as_ref();
+        ensure_apart(self.path(), output)?;
+        let mut file = AtomicFile::create(output, options.overwrite)?;
         if let Some(progress) = &options.progress {
             progress.start(self.original_bytes());
         }

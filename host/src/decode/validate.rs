@@ -31,6 +31,9 @@ pub(crate) fn validate(index: &Index, footer: &Footer, path: &Path) -> Result<()
         }
         let problem = match check_tensor(tensor, index) {
             Err(problem) => Some(problem),
+            Ok(_) if tensor.blocks.is_empty() && tensor.payload_offset != 0 => {
+                Some("it has no blocks and yet an offset of them")
+            }
             Ok(_) if !tensor.blocks.is_empty() && tensor.payload_offset != payload => {
                 Some("its blocks do not follow those of the tensor before")
             }

@@ -1,5 +1,6 @@
 //! Encoding of a whole checkpoint.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::format::{
 };
 use crate::hash::{sha256, xxh3};
 use crate::mapped::MappedFile;
-use crate::output::AtomicFile;
+use crate::output::{AtomicFile, ensure_apart};
 use crate::progress::Progress;
 use crate::safetensors::{self, Header, TensorEntry};
 
@@ -77,7 +78,7 @@ impl EncodeOptions {
 /// # Errors
 ///
 /// When the input cannot be read or is no valid `.safetensors` file, when the output exists and
-/// may not be replaced or cannot be written, and when an option is out of its range.
+/// may not be replaced, is the input, or cannot be written, and when an option is out of its range.
 pub fn encode_safetensors(
     input: impl AsRef<Path>,
     output: impl AsRef<Path>,
@@ -85,6 +86,7 @@ pub fn encode_safetensors(
 ) -> Result<EncodeReport> {
     let (input, output) = (input.as_ref(), output.as_ref());
     options.check()?;
+    ensure_apart(input, output)?;
     let mapped = MappedFile::open(input)?;
     let header = safetensors::parse(mapped.bytes(), input)?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
@@ -222,7 +224,9 @@ fn flush(
 ) -> Result<()> {
     let done = window.bytes;
     let mut open: Option<(usize, OpenChunk)> = None;
-    for block in encode_window(pool, window.segments) {
+    let blocks =
+        encode_window(pool, window.segments, |tensor, plan| builders[tensor].admit_plan(plan));
+    for block in blocks {
         let continues = open.as_ref().is_some_and(|(tensor, chunk)| {
             *tensor == block.tensor && chunk.bytes.len() < CHUNK_BYTES
         });
@@ -232,7 +236,7 @@ fn flush(
         let (_, chunk) = open.get_or_insert_with(|| (block.tensor, OpenChunk::default()));
         chunk.bytes.extend_from_slice(&block.bytes);
         chunk.blocks += 1;
-        builders[block.tensor].add_block(&block, sink.payload())?;
+        builders[block.tensor].add_block(&block, sink.payload());
     }
     if let Some((tensor, chunk)) = open {
         builders[tensor].close_chunk(chunk, sink)?;
@@ -253,6 +257,8 @@ struct OpenChunk {
 /// A tensor's record, as far as its blocks have been written.
 struct TensorBuilder {
     record: TensorRecord,
+    /// Positions in `record.plans`.
+    plan_numbers: HashMap<Vec<PlaneRecord>, u16>,
 }
 
 impl TensorBuilder {
@@ -275,35 +281,36 @@ impl TensorBuilder {
                 blocks: Vec::new(),
                 chunks: Vec::new(),
             },
+            plan_numbers: HashMap::new(),
         }
     }
 
     /// Notes a block; `payload` is where the chunk that it belongs to will be written.
-    fn add_block(&mut self, block: &EncodedBlock, payload: u64) -> Result<()> {
+    fn add_block(&mut self, block: &EncodedBlock, payload: u64) {
         if self.record.blocks.is_empty() {
             self.record.payload_offset = payload;
         }
-        let plan = self.plan_number(&block.plan)?;
-        self.record.blocks.push(BlockRecord { bytes: block.bytes.len() as u32, plan });
-        Ok(())
+        let bytes = block.bytes.len() as u32;
+        self.record.blocks.push(BlockRecord { bytes, plan: block.plan });
     }
 
-    fn plan_number(&mut self, plan: &[PlaneRecord]) -> Result<u16> {
+    /// The plan that a block is to follow, with its number: the one that was made for it, or raw
+    /// planes where the tensor has no room for another plan.
+    fn admit_plan(&mut self, plan: Vec<PlaneRecord>) -> (u16, Vec<PlaneRecord>) {
         let plans = &mut self.record.plans;
-        // Most blocks follow the same plan as the one before.
-        let number = match plans.iter().rposition(|known| known == plan) {
-            Some(number) => number,
-            None if plans.len() < MAX_PLANS => {
-                plans.push(plan.to_vec());
-                plans.len() - 1
-            }
-            None => {
-                return Err(Error::Internal {
-                    detail: format!("tensor {} needs too many plans", self.record.name),
-                });
-            }
+        // The last number is kept for the plan of raw planes.
+        let full = plans.len() >= MAX_PLANS - 1;
+        let plan = if full && !self.plan_numbers.contains_key(&plan) {
+            vec![PlaneRecord::Raw; plan.len()]
+        } else {
+            plan
         };
-        Ok(number as u16)
+        let number = *self.plan_numbers.entry(plan.clone()).or_insert_with(|| {
+            plans.push(plan.clone());
+            // At most MAX_PLANS, so the last number fits.
+            (plans.len() - 1) as u16
+        });
+        (number, plan)
     }
 
     fn close_chunk(&mut self, chunk: OpenChunk, sink: &mut Sink<'_, impl Write>) -> Result<()> {

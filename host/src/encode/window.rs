@@ -27,14 +27,19 @@ pub(crate) struct SegmentInput<'a> {
 /// A block, encoded.
 pub(crate) struct EncodedBlock {
     pub(crate) tensor: usize,
-    pub(crate) plan: Vec<PlaneRecord>,
+    /// Number of its plan in the tensor.
+    pub(crate) plan: u16,
     pub(crate) bytes: Vec<u8>,
 }
 
 /// Encodes all blocks of `segments`, in order. New tables go to `pool`.
+///
+/// `admit` is given the number of a tensor and the plan of each of its blocks in turn, and says
+/// which plan the block is to follow, and the plan's number in the tensor.
 pub(crate) fn encode_window(
     pool: &mut TablePool,
     segments: Vec<SegmentInput<'_>>,
+    mut admit: impl FnMut(usize, Vec<PlaneRecord>) -> (u16, Vec<PlaneRecord>),
 ) -> Vec<EncodedBlock> {
     let counted: Vec<(usize, Segment<'_>)> = segments
         .into_par_iter()
@@ -48,15 +53,16 @@ pub(crate) fn encode_window(
     for (tensor, segment) in &counted {
         let plans = plan_segment(pool, segment);
         for (&block, plan) in segment.blocks.iter().zip(plans) {
-            planned.push((*tensor, segment, block, plan));
+            let (number, plan) = admit(*tensor, plan);
+            planned.push((*tensor, segment, block, number, plan));
         }
     }
     let pool = &*pool;
     planned
         .into_par_iter()
-        .map_init(BlockEncoder::default, |encoder, (tensor, segment, block, plan)| {
+        .map_init(BlockEncoder::default, |encoder, (tensor, segment, block, number, plan)| {
             let bytes = encoder.encode(pool, segment, block, &plan);
-            EncodedBlock { tensor, plan, bytes }
+            EncodedBlock { tensor, plan: number, bytes }
         })
         .collect()
 }

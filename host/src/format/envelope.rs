@@ -67,6 +67,7 @@ impl Footer {
 
 /// Both fixed parts, read and checked against the file's length.
 pub(crate) struct Envelope {
+    pub(crate) version: u32,
     pub(crate) footer: Footer,
 }
 
@@ -114,7 +115,7 @@ impl Envelope {
             index_xxh3: field(4),
         };
         footer.check_positions(file, path)?;
-        Ok(Self { footer })
+        Ok(Self { version, footer })
     }
 }
 

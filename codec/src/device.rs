@@ -1,0 +1,130 @@
+//! What the host hands to the GPU kernels: plain structures, the same on both sides.
+
+use crate::constants::{ALPHABET, MAX_WIDTH, TABLE_SIZE};
+
+/// How blocks are staged through shared memory; see the kernels' `ring` module.
+pub mod staging {
+    /// Bytes of a slot of a ring: 16 bytes of each lane of half a warp.
+    pub const SLOT_BYTES: u32 = 256;
+    /// Slots of the ring of words.
+    pub const WORD_SLOTS: u32 = 4;
+    /// Units of a raw plane that its ring has room for.
+    pub const RAW_SLOTS: u32 = 4;
+
+    /// Bytes of shared memory of a warp that stages `raw_planes` raw planes.
+    pub const fn bytes_per_warp(raw_planes: u32) -> u32 {
+        SLOT_BYTES * (WORD_SLOTS + RAW_SLOTS * raw_planes)
+    }
+}
+
+/// The shared memory of a thread block: what each warp has for itself, the table, and a word for
+/// the group in hand. Offsets in bytes, from the first multiple of [`shared_layout::ALIGNMENT`].
+pub mod shared_layout {
+    use super::staging;
+
+    /// The rings of words begin at multiples of their size, so that wrapping an address around is
+    /// one instruction.
+    pub const ALIGNMENT: u32 = staging::SLOT_BYTES * staging::WORD_SLOTS;
+
+    /// Where the table lies, after the warps' parts; its expanded values follow the entries.
+    pub const fn table(warps: u32, bytes_per_warp: u32) -> u32 {
+        warps * bytes_per_warp
+    }
+
+    /// Where the table's values of each symbol lie, from the table's start.
+    pub const EXPANDED: u32 = 4 * crate::constants::TABLE_SIZE as u32;
+
+    /// Where the position of the group in hand lies, from the table's start.
+    pub const GROUP: u32 = size_of::<super::KernelTable>() as u32;
+
+    /// Bytes of dynamic shared memory to launch with.
+    pub const fn bytes(warps: u32, bytes_per_warp: u32) -> u32 {
+        ALIGNMENT + table(warps, bytes_per_warp) + GROUP + 16
+    }
+}
+
+/// A block to decode.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockTask {
+    /// Device address of the block; a multiple of 16.
+    pub block: u64,
+    /// Device address of its decoded bytes; a multiple of 16.
+    pub out: u64,
+    /// Bytes of the block.
+    pub block_bytes: u32,
+    /// Elements of the block.
+    pub elements: u32,
+    /// Which of the launch's [`PlaneSpecs`] the block follows; of use to the general kernel only.
+    pub specs: u32,
+    /// Where in the launch's list of status words the block's goes.
+    pub status: u32,
+}
+
+/// Blocks with one table, which thread blocks share among themselves.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskGroup {
+    /// Position of the first task.
+    pub first_task: u32,
+    /// Number of tasks.
+    pub tasks: u32,
+    /// Position of the table.
+    pub table: u32,
+}
+
+/// A decode table as kernels copy it to shared memory.
+#[repr(C, align(16))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelTable {
+    /// The entries, packed as [`crate::rans::TableEntry`].
+    pub entries: [u32; TABLE_SIZE],
+    /// For paired planes: both values of each symbol, see [`crate::pair::expand`].
+    pub expanded: [u16; ALPHABET],
+}
+
+/// How the planes of a block are coded, for the kernel that takes any plan.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaneSpecs {
+    /// One of [`plane_kind`] for each plane.
+    pub kinds: [u8; MAX_WIDTH],
+    /// The byte of constant planes.
+    pub constants: [u8; MAX_WIDTH],
+    /// Positions of the tables of planes with streams.
+    pub tables: [u32; MAX_WIDTH],
+    /// 1 where elements are rotated by one bit.
+    pub rotated: u32,
+    /// States per lane.
+    pub states_per_lane: u32,
+}
+
+/// The values of [`PlaneSpecs::kinds`].
+pub mod plane_kind {
+    /// See [`crate::block::PlaneCoding::Raw`].
+    pub const RAW: u8 = 0;
+    /// See [`crate::block::PlaneCoding::Constant`].
+    pub const CONSTANT: u8 = 1;
+    /// See [`crate::block::PlaneCoding::Symbols`].
+    pub const SYMBOLS: u8 = 2;
+    /// See [`crate::block::PlaneCoding::Pairs`].
+    pub const PAIRS: u8 = 3;
+    /// See [`crate::block::PlaneCoding::NibblePairs`].
+    pub const NIBBLE_PAIRS: u8 = 4;
+}
+
+/// What a kernel reports of a block: 0, or several of these.
+pub mod status {
+    /// The block's parts do not fill it exactly.
+    pub const LENGTH: u32 = 1;
+    /// An initial state lies below the lower bound.
+    pub const INITIAL_STATE: u32 = 2;
+    /// A lane did not end at the lower bound.
+    pub const FINAL_STATE: u32 = 4;
+    /// The symbols take another number of words than the block has.
+    pub const WORDS: u32 = 8;
+    /// An escape names a pair that the block does not have.
+    pub const ESCAPES: u32 = 16;
+    /// What a status word holds until a kernel has written it.
+    pub const NOT_DECODED: u32 = 1 << 31;
+}

@@ -1,0 +1,18 @@
+//! What a subcommand has to say.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+/// The result of a subcommand, as people read it and as scripts do.
+pub(super) struct Answer {
+    /// Lines of text, the last one ended too.
+    pub(super) text: String,
+    /// One object.
+    pub(super) json: Value,
+}
+
+/// A path for either form; bytes that are no text are replaced.
+pub(super) fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,218 @@
+//! Arguments, options and help.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use wcodec::ErrorKind;
+
+/// Store neural-network checkpoints (.safetensors) losslessly in less space.
+///
+/// What decodes is byte for byte what was encoded, or there is an error. A failed or interrupted
+/// command leaves an existing output as it was.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wcodec",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = format!("{TRY_IT}\n{}", exit_statuses())
+)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+const TRY_IT: &str = "\
+Examples:
+  wcodec demo                               See what it does, with weights that are built in
+  wcodec encode model.safetensors           Write model.safetensors.wcodec
+  wcodec decode model.safetensors.wcodec    Write model.safetensors again
+  wcodec encode my-model/                   Write the directory my-model-wcodec
+";
+
+/// Options that every subcommand has.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// Threads to compute with; 0 takes one per processor
+    #[arg(
+        long, global = true, value_name = "N", default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=1024)
+    )]
+    pub(super) threads: u16,
+    /// Print the result as one JSON object
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Print neither results (but with --json) nor progress; errors are always printed
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
+    /// Replace an output that already exists, for a directory all that is in it
+    #[arg(long, short, global = true)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Encode(Encode),
+    Decode(Decode),
+    Inspect(Inspect),
+    Verify(Verify),
+    /// Encode and decode a small checkpoint that is built in, and show the sizes
+    ///
+    /// Everything happens in a temporary directory that is removed afterwards. The checkpoint holds
+    /// real weights in each common dtype.
+    #[command(after_help = "\
+JSON keys: command, original_bytes, encoded_bytes, ratio, sha256, encode_seconds, decode_seconds,
+identical, dtypes.
+")]
+    Demo,
+}
+
+/// Compress a .safetensors file, or a directory with such files
+///
+/// A directory is encoded as a whole: each NAME.safetensors becomes NAME.safetensors.wcodec, and
+/// all other files (configuration, tokenizer, subdirectories) are copied. Symbolic links are
+/// followed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wcodec encode model.safetensors
+  wcodec encode model.safetensors -o /backup/model.wcodec
+  wcodec encode my-model/ -o my-model-small/ --json
+
+JSON keys for a file: command, input, output, original_bytes, encoded_bytes, ratio, sha256, seconds,
+tensors, dtypes. For a directory: command, input, output, original_bytes, encoded_bytes, ratio,
+seconds, checkpoints, copied, files. `sha256` is that of the original file; `copied` counts the
+files that are no checkpoints.
+")]
+pub(super) struct Encode {
+    /// The .safetensors file or model directory to compress
+    pub(super) input: PathBuf,
+    /// Where to write [default: INPUT.wcodec, for a directory INPUT-wcodec]
+    #[arg(long, short)]
+    pub(super) output: Option<PathBuf>,
+    /// Elements of a block, the unit of random access: a power of two from 1024 to 131072
+    /// [default: 65536]
+    #[arg(long, value_name = "N")]
+    pub(super) block_elements: Option<usize>,
+    /// Coder states per lane, 1 or 2: 2 decodes faster on GPUs and takes slightly more space
+    /// [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(super) states_per_lane: Option<usize>,
+}
+
+/// Write the original file or directory again
+///
+/// The output appears when all of it is written and its SHA-256 is that of the original.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wcodec decode model.safetensors.wcodec
+  wcodec decode /backup/model.wcodec -o model.safetensors
+  wcodec decode my-model-wcodec/ -o my-model/
+
+JSON keys for a file: command, input, output, original_bytes, encoded_bytes, ratio, sha256, seconds,
+tensors. For a directory: command, input, output, original_bytes, encoded_bytes, ratio, seconds,
+checkpoints, copied, files.
+")]
+pub(super) struct Decode {
+    /// The .wcodec file or encoded directory
+    pub(super) input: PathBuf,
+    /// Where to write [default: INPUT without .wcodec, for a directory without -wcodec]
+    #[arg(long, short)]
+    pub(super) output: Option<PathBuf>,
+}
+
+/// List the tensors of a .wcodec file and how they are stored
+///
+/// Nothing is decoded, so this is quick whatever the file's size. A ratio is original bytes over
+/// encoded bytes; the plan says how each byte plane of the elements is coded, the lowest first.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wcodec inspect model.safetensors.wcodec
+  wcodec inspect model.safetensors.wcodec --json
+
+JSON keys: command, file, format_version, original_bytes, encoded_bytes, ratio, sha256, tables,
+tensors (name, dtype, shape, original_bytes, encoded_bytes, ratio, plans), dtypes (dtype, tensors,
+original_bytes, encoded_bytes, ratio). A plan has the keys coding and blocks.
+")]
+pub(super) struct Inspect {
+    /// The .wcodec file
+    pub(super) file: PathBuf,
+}
+
+/// Check a .wcodec file or encoded directory for damage, writing nothing
+///
+/// Everything is decoded and every checksum compared, the SHA-256 of the original included.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wcodec verify model.safetensors.wcodec
+  wcodec verify model.safetensors.wcodec --against model.safetensors
+  wcodec verify my-model-wcodec/ --against my-model/
+
+JSON keys for a file: command, input, against, original_bytes, encoded_bytes, ratio, sha256, seconds,
+tensors, chunks. For a directory: command, input, against, original_bytes, encoded_bytes, ratio,
+seconds, checkpoints, copied, files.
+")]
+pub(super) struct Verify {
+    /// The .wcodec file or encoded directory
+    pub(super) input: PathBuf,
+    /// Compare with this original too, byte for byte; for a directory all files
+    #[arg(long, value_name = "ORIGINAL")]
+    pub(super) against: Option<PathBuf>,
+}
+
+/// What a script can tell from the exit status.
+const MEANINGS: [(ErrorKind, &str); 11] = [
+    (ErrorKind::Internal, "a bug in wcodec, found by one of its own checks"),
+    (ErrorKind::Io, "a file cannot be read or written"),
+    (ErrorKind::NoSpace, "the disk or the quota is full"),
+    (ErrorKind::TargetExists, "the output exists and --force was not given"),
+    (ErrorKind::Truncated, "the input is incomplete"),
+    (ErrorKind::Corrupt, "the input is damaged"),
+    (ErrorKind::Unsupported, "the input needs a newer wcodec"),
+    (ErrorKind::InvalidInput, "the input or an argument cannot be used"),
+    (ErrorKind::NotFound, "a tensor is not there"),
+    (ErrorKind::Mismatch, "a comparison found a difference"),
+    (ErrorKind::Gpu, "the GPU failed"),
+];
+
+fn exit_statuses() -> String {
+    let mut lines: Vec<(u8, &str)> =
+        MEANINGS.iter().map(|&(kind, meaning)| (kind.exit_code(), meaning)).collect();
+    lines.extend([(0, "success"), (2, "the command line is not understood")]);
+    lines.sort_unstable();
+    lines.iter().fold(String::from("Exit status:\n"), |mut text, (code, meaning)| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {code:>2}  {meaning}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_lists_each_exit_status_once() {
+        let help = Arguments::command().render_help().to_string();
+        let (_, statuses) = help.split_once("Exit status:\n").unwrap();
+        let codes: Vec<u8> = statuses
+            .lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .map(|code| code.parse().unwrap())
+            .collect();
+        assert_eq!(codes, (0..=12).collect::<Vec<u8>>());
+    }
+}

@@ -1,0 +1,49 @@
+//! `wcodec decode`.
+
+use std::time::Instant;
+
+use serde_json::json;
+use wcodec::{Checkpoint, RestoreOptions, Result, restore_directory};
+
+use super::answer::{Answer, shown};
+use super::arguments::{Common, Decode};
+use super::table::{grouped, printable, ratio, speed};
+use super::{directory, paths, progress};
+
+pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
+    let input = &arguments.input;
+    let output = paths::decoded(input, arguments.output.as_deref())?;
+    let mut options = RestoreOptions::default();
+    options.overwrite = common.force;
+    options.progress = progress::bar("Decoding", common);
+    if input.is_dir() {
+        let report = restore_directory(input, &output, &options)?;
+        let written = [("input", input.as_path()), ("output", &output)];
+        return Ok(directory::answer("decode", "Decoded", &written, &report));
+    }
+    let start = Instant::now();
+    let checkpoint = Checkpoint::open(input)?;
+    checkpoint.restore(&output, &options)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let (original, encoded) = (checkpoint.original_bytes(), checkpoint.encoded_bytes());
+    let sha256 = wcodec::hex(&checkpoint.original_sha256());
+    let text = format!(
+        "Decoded {} to {}\n{} bytes, {}\nSHA-256: {sha256}\n",
+        printable(&shown(input)),
+        printable(&shown(&output)),
+        grouped(original),
+        speed(original, seconds),
+    );
+    let json = json!({
+        "command": "decode",
+        "input": shown(input),
+        "output": shown(&output),
+        "original_bytes": original,
+        "encoded_bytes": encoded,
+        "ratio": ratio(original, encoded),
+        "sha256": sha256,
+        "seconds": seconds,
+        "tensors": checkpoint.tensors().len(),
+    });
+    Ok(Answer { text, json })
+}

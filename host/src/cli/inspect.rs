@@ -1,0 +1,119 @@
+//! `wcodec inspect`.
+
+use serde_json::{Value, json};
+use wcodec::{Checkpoint, Result, Tensor};
+
+use super::answer::{Answer, shown};
+use super::arguments::Inspect;
+use super::dtypes::DtypeTotals;
+use super::table::{Align, Table, grouped, printable, ratio, ratio_text};
+
+pub(super) fn run(arguments: &Inspect) -> Result<Answer> {
+    let checkpoint = Checkpoint::open(&arguments.file)?;
+    let mut totals = DtypeTotals::default();
+    for tensor in checkpoint.tensors() {
+        totals.add(tensor.dtype().name(), tensor.byte_len(), tensor.encoded_bytes());
+    }
+    Ok(Answer { text: text(&checkpoint, &totals), json: json_of(&checkpoint, &totals) })
+}
+
+fn text(checkpoint: &Checkpoint, totals: &DtypeTotals) -> String {
+    format!(
+        "{}\n{}\n{}: format version {}, {} tables\nSHA-256 of the original: {}\n",
+        tensor_table(checkpoint),
+        totals.table(checkpoint.original_bytes(), checkpoint.encoded_bytes()),
+        printable(&shown(checkpoint.path())),
+        checkpoint.format_version(),
+        grouped(checkpoint.table_count() as u64),
+        wcodec::hex(&checkpoint.original_sha256()),
+    )
+}
+
+fn tensor_table(checkpoint: &Checkpoint) -> String {
+    let mut table = Table::new(&[
+        ("Tensor", Align::Left),
+        ("Dtype", Align::Left),
+        ("Shape", Align::Left),
+        ("Original bytes", Align::Right),
+        ("Encoded bytes", Align::Right),
+        ("Ratio", Align::Right),
+        ("Plan", Align::Left),
+    ]);
+    for tensor in checkpoint.tensors() {
+        table.row([
+            tensor.name().to_owned(),
+            tensor.dtype().name().to_owned(),
+            format!("{:?}", tensor.shape()),
+            grouped(tensor.byte_len()),
+            grouped(tensor.encoded_bytes()),
+            ratio_text(tensor.byte_len(), tensor.encoded_bytes()),
+            plan_text(&tensor.plans()),
+        ]);
+    }
+    table.render()
+}
+
+/// One plan by itself; of several the number of blocks that follow each.
+fn plan_text(plans: &[(usize, String)]) -> String {
+    match plans {
+        [(_, coding)] => without_repeats(coding),
+        _ => {
+            let text = |(blocks, coding): &(usize, String)| {
+                format!("{}; {} blocks", without_repeats(coding), grouped(*blocks as u64))
+            };
+            plans.iter().map(text).collect::<Vec<_>>().join(" | ")
+        }
+    }
+}
+
+/// Equal neighbours counted, such as "raw, constant 0x00 x3".
+fn without_repeats(coding: &str) -> String {
+    let planes: Vec<&str> = coding.split(", ").collect();
+    let text = |run: &[&str]| match run.len() {
+        1 => run[0].to_owned(),
+        length => format!("{} x{length}", run[0]),
+    };
+    planes.chunk_by(|left, right| left == right).map(text).collect::<Vec<_>>().join(", ")
+}
+
+fn json_of(checkpoint: &Checkpoint, totals: &DtypeTotals) -> Value {
+    let (original, encoded) = (checkpoint.original_bytes(), checkpoint.encoded_bytes());
+    json!({
+        "command": "inspect",
+        "file": shown(checkpoint.path()),
+        "format_version": checkpoint.format_version(),
+        "original_bytes": original,
+        "encoded_bytes": encoded,
+        "ratio": ratio(original, encoded),
+        "sha256": wcodec::hex(&checkpoint.original_sha256()),
+        "tables": checkpoint.table_count(),
+        "tensors": checkpoint.tensors().map(|tensor| tensor_json(&tensor)).collect::<Vec<_>>(),
+        "dtypes": totals.json(),
+    })
+}
+
+fn tensor_json(tensor: &Tensor<'_>) -> Value {
+    let plan = |(blocks, coding): (usize, String)| json!({ "blocks": blocks, "coding": coding });
+    json!({
+        "name": tensor.name(),
+        "dtype": tensor.dtype().name(),
+        "shape": tensor.shape(),
+        "original_bytes": tensor.byte_len(),
+        "encoded_bytes": tensor.encoded_bytes(),
+        "ratio": ratio(tensor.byte_len(), tensor.encoded_bytes()),
+        "plans": tensor.plans().into_iter().map(plan).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_are_short() {
+        assert_eq!(plan_text(&[]), "");
+        assert_eq!(plan_text(&[(9, "raw, raw, pairs".into())]), "raw x2, pairs");
+        let several = [(1000, "raw, pairs".into()), (1, "raw, raw".into())];
+        assert_eq!(plan_text(&several), "raw, pairs; 1,000 blocks | raw x2; 1 blocks");
+    }
+}

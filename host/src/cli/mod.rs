@@ -1,0 +1,79 @@
+//! The command line: one file per subcommand, and what they share.
+
+mod answer;
+mod arguments;
+mod decode;
+mod demo;
+mod directory;
+mod dtypes;
+mod encode;
+mod inspect;
+mod paths;
+mod progress;
+mod table;
+mod verify;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use wcodec::{Error, ErrorKind, Result};
+
+use answer::Answer;
+use arguments::{Arguments, Command, Common};
+
+/// Runs the command that the process was started with.
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(answer) => print(&answer, &arguments.common),
+        Err(error) => fail(&error.to_string(), error.kind()),
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Answer> {
+    let common = &arguments.common;
+    start_threads(common.threads)?;
+    match &arguments.command {
+        Command::Encode(encode) => encode::run(encode, common),
+        Command::Decode(decode) => decode::run(decode, common),
+        Command::Inspect(inspect) => inspect::run(inspect),
+        Command::Verify(verify) => verify::run(verify, common),
+        Command::Demo => demo::run(),
+    }
+}
+
+/// Starts the threads that encoding and decoding run on; 0 means one per processor.
+fn start_threads(threads: u16) -> Result<()> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+    pool.build_global().map_err(|error| Error::InvalidArgument {
+        what: format!("--threads {threads}"),
+        detail: format!("the threads cannot be started: {error}"),
+    })
+}
+
+fn print(answer: &Answer, common: &Common) -> ExitCode {
+    let text = if common.json {
+        format!("{:#}\n", answer.json)
+    } else if common.quiet {
+        String::new()
+    } else {
+        answer.text.clone()
+    };
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        // Whoever reads has seen enough; the work itself is done.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(
+            &format!("cannot write to standard output: {error}; check where it goes"),
+            ErrorKind::Io,
+        ),
+        Ok(()) => ExitCode::SUCCESS,
+    }
+}
+
+fn fail(sentence: &str, kind: ErrorKind) -> ExitCode {
+    // Where standard error is closed there is nobody left to tell; the exit status says it.
+    let _ = writeln!(io::stderr(), "wcodec: {sentence}");
+    ExitCode::from(kind.exit_code())
+}

@@ -1,0 +1,209 @@
+//! Files whose checksums are right and whose content is not, as only somebody writes them who means
+//! harm: an error, or exactly the original; never a panic, never other bytes.
+//!
+//! The files are forged after `docs/FORMAT.md`, without any help of the library.
+
+use rayon::prelude::*;
+use wcodec::safetensors::Dtype;
+use wcodec::{Checkpoint, EncodeOptions, encode_safetensors_bytes};
+use wcodec_tests::{Pattern, Random, TestTensor, safetensors_file};
+use xxhash_rust::xxh3::xxh3_64;
+
+const FOOTER_BYTES: usize = 64;
+const PAYLOAD_START: usize = 4096;
+
+/// A `.wcodec` file taken apart.
+#[derive(Clone)]
+struct Parts {
+    payload: Vec<u8>,
+    /// The index, inflated.
+    index: Vec<u8>,
+}
+
+impl Parts {
+    fn of(file: &[u8]) -> Self {
+        let footer = &file[file.len() - FOOTER_BYTES..];
+        let field = |number: usize| {
+            u64::from_le_bytes(footer[8 * number..][..8].try_into().unwrap()) as usize
+        };
+        let stored = &file[field(1)..][..field(2)];
+        let index = if field(2) == field(3) {
+            stored.to_vec()
+        } else {
+            miniz_oxide::inflate::decompress_to_vec_zlib(stored).unwrap()
+        };
+        Self { payload: file[PAYLOAD_START..][..field(0)].to_vec(), index }
+    }
+
+    /// A file of these parts, with the index as it is and every checksum outside of it right.
+    fn file(&self) -> Vec<u8> {
+        let mut file = b"\x89WCODEC\n\x01".to_vec();
+        file.resize(PAYLOAD_START, 0);
+        file.extend_from_slice(&self.payload);
+        file.resize(file.len().next_multiple_of(4096), 0);
+        let index_bytes = self.index.len() as u64;
+        let mut footer: Vec<u8> = [
+            self.payload.len() as u64,
+            file.len() as u64,
+            index_bytes,
+            index_bytes,
+            xxh3_64(&self.index),
+            1,
+        ]
+        .iter()
+        .flat_map(|field| field.to_le_bytes())
+        .collect();
+        footer.extend(xxh3_64(&footer).to_le_bytes());
+        footer.extend_from_slice(b"WCODECix");
+        file.extend_from_slice(&self.index);
+        file.extend_from_slice(&footer);
+        file
+    }
+
+    /// Writes `new` where the index holds `old`, which occurs once.
+    fn replace_in_index(&mut self, old: u64, new: u64) {
+        let places: Vec<usize> = (0..self.index.len().saturating_sub(7))
+            .filter(|&at| self.index[at..at + 8] == old.to_le_bytes())
+            .collect();
+        assert_eq!(places.len(), 1, "{old:#x} is not there once");
+        self.index[places[0]..][..8].copy_from_slice(&new.to_le_bytes());
+    }
+}
+
+/// The original file of `tensors`, and the parts of its `.wcodec` file.
+fn encode(
+    tensors: &[TestTensor],
+    block_elements: usize,
+    states_per_lane: usize,
+) -> (Vec<u8>, Parts) {
+    let original = safetensors_file(tensors).unwrap();
+    let mut options = EncodeOptions::default();
+    options.block_elements = block_elements;
+    options.states_per_lane = states_per_lane;
+    let (encoded, _) = encode_safetensors_bytes(&original, &options).unwrap();
+    (original, Parts::of(&encoded))
+}
+
+/// Reads all that can be read; what works must give the original.
+fn assert_harmless(forged: &Parts, original: &[u8], what: impl Fn() -> String) {
+    let Ok(checkpoint) = Checkpoint::from_bytes(forged.file()) else { return };
+    for tensor in checkpoint.tensors() {
+        let count = tensor.byte_len() / tensor.element_bytes();
+        // The whole as well as a part: each is refused or decodes, neither may panic.
+        let (_, _) = (tensor.decode(), tensor.decode_range(count / 2..count));
+        let _ = (tensor.plans(), tensor.encoded_bytes());
+    }
+    let restored = checkpoint.restore_bytes();
+    assert_eq!(restored.is_ok(), checkpoint.verify(None).is_ok(), "{}", what());
+    if let Ok(restored) = restored {
+        assert!(restored == original, "{}", what());
+    }
+}
+
+#[test]
+fn parts_put_together_again_are_a_good_file() {
+    let tensor = TestTensor::new("t", Dtype::F32, &[500], Pattern::Gaussian, &mut Random::new(1));
+    let (original, parts) = encode(&[tensor], 1024, 1);
+    let checkpoint = Checkpoint::from_bytes(parts.file()).unwrap();
+    assert!(checkpoint.restore_bytes().unwrap() == original);
+}
+
+#[test]
+fn a_changed_index_with_right_checksums_is_harmless() {
+    let random = &mut Random::new(51);
+    let tensors = [
+        TestTensor::new("a", Dtype::BF16, &[1500], Pattern::Gaussian, random),
+        TestTensor::new("b", Dtype::U8, &[0], Pattern::Zero, random),
+        TestTensor::new("c", Dtype::F32, &[300], Pattern::Zero, random),
+        TestTensor::new("d", Dtype::I8, &[700], Pattern::Gaussian, random),
+    ];
+    let (original, parts) = encode(&tensors, 1024, 1);
+    (0..8 * parts.index.len()).into_par_iter().for_each(|bit| {
+        let mut forged = parts.clone();
+        forged.index[bit / 8] ^= 1 << (bit % 8);
+        assert_harmless(&forged, &original, || format!("bit {} of byte {}", bit % 8, bit / 8));
+    });
+    // Absurd numbers in every place: counts, lengths, offsets, table and plan numbers.
+    (0..parts.index.len() - 8).into_par_iter().for_each(|at| {
+        for number in [0, u64::MAX, 1 << 63, 1 << 40, u64::from(u32::MAX)] {
+            let mut forged = parts.clone();
+            forged.index[at..at + 8].copy_from_slice(&number.to_le_bytes());
+            assert_harmless(&forged, &original, || format!("{number:#x} at {at}"));
+        }
+    });
+    (0..parts.index.len()).into_par_iter().for_each(|length| {
+        let mut forged = parts.clone();
+        forged.index.truncate(length);
+        assert_harmless(&forged, &original, || format!("cut to {length} bytes"));
+    });
+}
+
+/// The bits of a payload that are tried: all of the first block's header and states and of the end,
+/// a few thousand of the others.
+fn bits_to_try(payload: &[u8]) -> impl ParallelIterator<Item = usize> {
+    const BEGINNING: usize = 8 * 200;
+    const END: usize = 8 * 64;
+    let bits = 8 * payload.len();
+    let step = (bits / 5000).max(1) | 1;
+    let between = (BEGINNING..bits - END).into_par_iter().step_by(step);
+    (0..BEGINNING).into_par_iter().chain(between).chain(bits - END..bits)
+}
+
+/// The payload is one chunk, so that its checksum can be found in the index and made right.
+fn assert_changed_blocks_are_harmless(tensor: &TestTensor, coding: &str) {
+    for states_per_lane in [1, 2] {
+        let (original, parts) = encode(std::slice::from_ref(tensor), 8192, states_per_lane);
+        let checkpoint = Checkpoint::from_bytes(parts.file()).unwrap();
+        let plans = checkpoint.tensor("t").unwrap().plans();
+        assert!(plans[0].1.ends_with(coding), "no {coding} in {plans:?}");
+        let checksum = xxh3_64(&parts.payload);
+        bits_to_try(&parts.payload).for_each(|bit| {
+            let mut forged = parts.clone();
+            forged.payload[bit / 8] ^= 1 << (bit % 8);
+            forged.replace_in_index(checksum, xxh3_64(&forged.payload));
+            let what = || format!("{coding}: bit {} of byte {}", bit % 8, bit / 8);
+            assert_harmless(&forged, &original, what);
+        });
+    }
+}
+
+fn gaussian(dtype: Dtype) -> TestTensor {
+    TestTensor::new("t", dtype, &[8192 + 1111], Pattern::Gaussian, &mut Random::new(52))
+}
+
+#[test]
+fn changed_blocks_of_pairs_with_right_checksums_are_harmless() {
+    let mut tensor = gaussian(Dtype::BF16);
+    // Magnitudes beyond those of weights become escapes.
+    for (element, exponent) in [(0, 0x7E), (4001, 0x01), (8191, 0x71), (8192, 0x11)] {
+        tensor.bytes[2 * element + 1] = exponent;
+    }
+    assert_changed_blocks_are_harmless(&tensor, "raw, pairs");
+}
+
+#[test]
+fn changed_blocks_of_nibble_pairs_with_right_checksums_are_harmless() {
+    assert_changed_blocks_are_harmless(&gaussian(Dtype::I8), "nibble pairs");
+}
+
+#[test]
+fn changed_blocks_of_symbols_with_right_checksums_are_harmless() {
+    assert_changed_blocks_are_harmless(&gaussian(Dtype::F16), "symbols");
+    assert_changed_blocks_are_harmless(&gaussian(Dtype::F64), "symbols");
+}
+
+#[test]
+fn an_index_that_inflates_without_end_is_refused() {
+    let bomb = miniz_oxide::deflate::compress_to_vec_zlib(&vec![0; 1 << 24], 9);
+    let claimed = [bomb.len() as u64 * 60, 1 << 24, 1 << 31, u64::MAX];
+    for inflated in claimed {
+        let parts = Parts { payload: Vec::new(), index: bomb.clone() };
+        let mut file = parts.file();
+        let footer = file.len() - FOOTER_BYTES;
+        file[footer + 24..][..8].copy_from_slice(&inflated.to_le_bytes());
+        let checksum = xxh3_64(&file[footer..][..48]);
+        file[footer + 48..][..8].copy_from_slice(&checksum.to_le_bytes());
+        let error = Checkpoint::from_bytes(file).unwrap_err();
+        assert_eq!(error.kind(), wcodec::ErrorKind::Corrupt, "{error}");
+    }
+}
