@@ -6,12 +6,15 @@
 
 use codec::constants::ALPHABET;
 use codec::rans::normalize;
+use rayon::prelude::*;
 
 use super::histogram::PlaneCounts;
 use super::tables::{Table, cost};
 
-/// Numbers of groups that are tried.
-const GROUP_COUNTS: [usize; 5] = [1, 2, 4, 8, 16];
+/// Numbers of groups that are tried after one.
+const GROUP_COUNTS: [usize; 4] = [2, 4, 8, 16];
+/// Blocks on which tables are found.
+const SAMPLE_BLOCKS: usize = 256;
 /// Rounds of assigning blocks and making tables; more change next to nothing.
 const ROUNDS: usize = 3;
 /// Blocks that a group needs on average to be worth trying.
@@ -27,20 +30,26 @@ pub(crate) struct Group {
 }
 
 /// Groups `blocks`, none of which may be constant, so that blocks and tables together are small.
+///
+/// Tables are found on a sample of the blocks, and all blocks then go to the nearest. The search
+/// ends where more groups stop paying, which for most tensors is at once.
 pub(crate) fn group_blocks(blocks: &[&PlaneCounts]) -> Vec<Group> {
-    let mut best: Option<(f64, Vec<Group>)> = None;
+    let stride = blocks.len().div_ceil(SAMPLE_BLOCKS).max(1);
+    let sample: Vec<&PlaneCounts> = blocks.iter().copied().step_by(stride).collect();
+    let mut best = lloyd(&sample, 1);
+    let mut least = total_bits(&sample, &best);
     for groups in GROUP_COUNTS {
-        if groups > 1 && blocks.len() < groups * BLOCKS_PER_GROUP {
+        if sample.len() < groups * BLOCKS_PER_GROUP {
             break;
         }
-        let candidate = lloyd(blocks, groups);
-        let total = total_bits(blocks, &candidate);
-        match &best {
-            Some((least, _)) if *least <= total => {}
-            _ => best = Some((total, candidate)),
+        let candidate = lloyd(&sample, groups);
+        let total = total_bits(&sample, &candidate);
+        if total >= least {
+            break;
         }
+        (best, least) = (candidate, total);
     }
-    best.map(|(_, groups)| groups).unwrap_or_default()
+    if stride == 1 { best } else { assign(blocks, &best) }
 }
 
 fn total_bits(blocks: &[&PlaneCounts], groups: &[Group]) -> f64 {
@@ -58,18 +67,28 @@ fn lloyd(blocks: &[&PlaneCounts], count: usize) -> Vec<Group> {
     let mut groups: Vec<Group> =
         order.chunks(share).filter_map(|m| group_of(blocks, m.to_vec())).collect();
     for _ in 0..if count > 1 { ROUNDS } else { 0 } {
-        let mut members = vec![Vec::new(); groups.len()];
-        for (block, counts) in blocks.iter().enumerate() {
-            let costs = groups.iter().map(|group| cost(counts, &group.table.bits));
-            let nearest = costs.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
-            members[nearest.map_or(0, |(group, _)| group)].push(block);
-        }
-        groups = members.into_iter().filter_map(|members| group_of(blocks, members)).collect();
+        groups = assign(blocks, &groups);
     }
     for group in &mut groups {
         group.members.sort_unstable();
     }
     groups
+}
+
+/// Blocks by the table that codes them in the fewest bits, and new tables for what came together.
+/// Blocks with a symbol that no table has all cost the same, and go to the first.
+fn assign(blocks: &[&PlaneCounts], groups: &[Group]) -> Vec<Group> {
+    let costs: Vec<usize> = blocks
+        .par_iter()
+        .map(|counts| {
+            let costs = groups.iter().map(|group| cost(counts, &group.table.bits));
+            let nearest = costs.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
+            nearest.map_or(0, |(group, _)| group)
+        })
+        .collect();
+    let mut members = vec![Vec::new(); groups.len()];
+    costs.into_iter().enumerate().for_each(|(block, group)| members[group].push(block));
+    members.into_iter().filter_map(|members| group_of(blocks, members)).collect()
 }
 
 fn group_of(blocks: &[&PlaneCounts], members: Vec<usize>) -> Option<Group> {
