@@ -21,6 +21,7 @@
 //!
 //! What decodes is byte for byte what was encoded, or there is an [`Error`].
 
+pub mod gpu;
 pub mod output;
 pub mod safetensors;
 

@@ -2,7 +2,7 @@
 
 use super::layout::{BlockError, BlockLayout, Part, StreamPart};
 use super::{BlockSpec, DecodeTables, PlaneCoding};
-use crate::constants::{ESCAPE_SYMBOL, MAX_WIDTH};
+use crate::constants::{ESCAPE_SYMBOL, LANES, MAX_STATES_PER_LANE, MAX_WIDTH};
 use crate::pair::{Escape, expand_all};
 use crate::rans::decode_stream;
 use crate::split::{merge_nibbles, merge_planes};
@@ -10,10 +10,14 @@ use crate::split::{merge_nibbles, merge_planes};
 /// The tables of each plane that has a stream.
 pub type BlockTables<'a> = [Option<&'a DecodeTables>; MAX_WIDTH];
 
-/// Bytes of scratch memory that [`decode_block`] needs: the planes, and the symbols of one.
+/// Bytes of scratch memory that [`decode_block`] needs: the planes, and the symbols of one or the
+/// raw nibbles.
 pub const fn decode_scratch_bytes(spec: &BlockSpec) -> usize {
     spec.decoded_bytes() + spec.elements
 }
+
+/// The most bytes that the states of a stream carry.
+const MAX_CARRIED_BYTES: usize = MAX_STATES_PER_LANE * LANES * size_of::<u16>();
 
 /// Decodes `block` into `out`.
 ///
@@ -32,26 +36,37 @@ pub fn decode_block(
     let (planes, symbols) = scratch[..decode_scratch_bytes(spec)].split_at_mut(out.len());
     if let (PlaneCoding::NibblePairs, Part::Stream(stream)) = (spec.planes[0], layout.parts[0]) {
         let symbols = &mut symbols[..stream.shape.symbols];
-        decode_symbols(0, &stream, tables, block, symbols)?;
-        let raw = &block[stream.raw_offset..][..stream.raw_length];
+        let raw = &mut planes[..stream.shape.symbols];
+        let (stored, carried) = raw.split_at_mut(stream.raw_length);
+        stored.copy_from_slice(&block[stream.raw_offset..][..stream.raw_length]);
+        decode_symbols(0, &stream, tables, block, symbols, carried)?;
         merge_nibbles(spec.layout, symbols, raw, out);
         return Ok(());
     }
+    let mut carried = [0; MAX_CARRIED_BYTES];
+    let carried = &mut carried[..spec.carried_bytes()];
     for (plane, &coding) in spec.planes().iter().enumerate() {
+        // Only the last plane's stream carries bytes.
+        let carried = if plane + 1 == spec.planes().len() { &mut *carried } else { &mut [] };
         let values = &mut planes[plane * spec.elements..][..spec.elements];
         match layout.parts[plane] {
             Part::Constant(value) => values.fill(value),
-            Part::Raw { offset, length } => values.copy_from_slice(&block[offset..][..length]),
+            Part::Raw { offset, length } => {
+                values[..length].copy_from_slice(&block[offset..][..length]);
+            }
             Part::Stream(stream) if coding == PlaneCoding::Pairs => {
                 let symbols = &mut symbols[..stream.shape.symbols];
-                decode_symbols(plane, &stream, tables, block, symbols)?;
+                decode_symbols(plane, &stream, tables, block, symbols, carried)?;
                 expand_pairs(tables_of(tables, plane), symbols, values);
                 let escapes = &block[stream.escapes_offset..][..4 * stream.escapes];
                 fill_in_escapes(escapes, symbols, values)?;
             }
-            Part::Stream(stream) => decode_symbols(plane, &stream, tables, block, values)?,
+            Part::Stream(stream) => {
+                decode_symbols(plane, &stream, tables, block, values, carried)?;
+            }
         }
     }
+    planes[spec.elements - carried.len()..spec.elements].copy_from_slice(carried);
     merge_planes(spec.layout, planes, out);
     Ok(())
 }
@@ -69,11 +84,12 @@ fn decode_symbols(
     tables: &BlockTables<'_>,
     block: &[u8],
     out: &mut [u8],
+    carried: &mut [u8],
 ) -> Result<(), BlockError> {
     let table = &tables_of(tables, plane).table;
     let states = &block[stream.states_offset..stream.words_offset];
     let words = &block[stream.words_offset..][..2 * stream.words];
-    decode_stream(stream.shape, table, states, words, out)
+    decode_stream(stream.shape, table, states, words, out, carried)
         .map_err(|error| BlockError::Stream { plane, error })
 }
 

@@ -1,6 +1,6 @@
 //! The encoder of a block.
 
-use super::layout::{aligned, header_bytes};
+use super::layout::{aligned, footer_bytes};
 use super::{BlockSpec, PlaneCoding, PlaneEncodeTables};
 use crate::constants::{BLOCK_ALIGNMENT, ESCAPE_SYMBOL, MAX_WIDTH};
 use crate::pair::{Escape, symbol_of};
@@ -10,9 +10,10 @@ use crate::split::{split_nibbles, split_planes};
 /// The tables of each plane that gets a stream.
 pub type EncodeTables<'a> = [Option<&'a PlaneEncodeTables>; MAX_WIDTH];
 
-/// Bytes of scratch memory that [`encode_block`] needs: the planes, and the symbols of one.
+/// Bytes of scratch memory that [`encode_block`] needs: the planes, the symbols of one, and raw
+/// nibbles.
 pub const fn encode_scratch_bytes(spec: &BlockSpec) -> usize {
-    spec.decoded_bytes() + spec.elements
+    spec.decoded_bytes() + 2 * spec.elements
 }
 
 /// Words of scratch memory that [`encode_block`] needs for the words of one stream.
@@ -31,7 +32,7 @@ pub fn max_block_bytes(spec: &BlockSpec) -> usize {
             shape.state_bytes() + 2 * max_words(shape) + escapes + raw + 3 * BLOCK_ALIGNMENT
         }
     };
-    aligned(header_bytes(spec)) + spec.planes().iter().map(plane).sum::<usize>()
+    aligned(footer_bytes(spec)) + spec.planes().iter().map(plane).sum::<usize>()
 }
 
 /// Encodes the little-endian `elements` and returns the length of the block, which is written to
@@ -50,11 +51,12 @@ pub fn encode_block(
 ) -> usize {
     assert_eq!(elements.len(), spec.decoded_bytes(), "elements of another size than the block");
     assert!(spec.is_valid(), "a plane's coding that the element's width does not allow");
-    let (planes, symbols) = scratch.split_at_mut(spec.decoded_bytes());
+    let (planes, rest) = scratch.split_at_mut(spec.decoded_bytes());
+    let (symbols, nibbles) = rest.split_at_mut(spec.elements);
     split_planes(spec.layout, elements, planes);
     let mut writer = Writer { out, at: 0 };
-    writer.zeros(aligned(header_bytes(spec)));
-    let mut header_at = 0;
+    let mut counts = [[0u8; 8]; MAX_WIDTH];
+    let mut streams = counts.iter_mut();
     for (plane, &coding) in spec.planes().iter().enumerate() {
         let values = &planes[plane * spec.elements..][..spec.elements];
         let Some(per_symbol) = coding.elements_per_symbol() else {
@@ -63,7 +65,9 @@ pub fn encode_block(
                     assert!(values.iter().all(|&v| v == value), "plane {plane} is not constant");
                 }
                 _ => {
-                    writer.bytes(values);
+                    let carried = if plane == 0 { spec.carried_bytes() } else { 0 };
+                    writer.align(BLOCK_ALIGNMENT);
+                    writer.bytes(&values[..spec.elements - carried]);
                     writer.align(BLOCK_ALIGNMENT);
                 }
             }
@@ -73,6 +77,7 @@ pub fn encode_block(
             panic!("no table for plane {plane}, which gets a stream")
         };
         let shape = spec.stream_shape(per_symbol);
+        writer.align(BLOCK_ALIGNMENT);
         let symbols = match coding {
             PlaneCoding::Pairs => {
                 pair_symbols(tables, values, &mut symbols[..shape.symbols]);
@@ -80,20 +85,28 @@ pub fn encode_block(
             }
             PlaneCoding::NibblePairs => {
                 let symbols = &mut symbols[..shape.symbols];
-                split_nibbles(spec.layout, elements, symbols, writer.reserve(shape.symbols));
+                split_nibbles(spec.layout, elements, symbols, &mut nibbles[..shape.symbols]);
+                writer.bytes(&nibbles[..shape.symbols - spec.carried_bytes()]);
                 writer.align(BLOCK_ALIGNMENT);
                 symbols
             }
             _ => values,
         };
-        let word_count = writer.stream(shape, tables, symbols, words);
+        let carried = match coding {
+            PlaneCoding::NibblePairs => &nibbles[..shape.symbols],
+            _ if plane + 1 == spec.planes().len() => &planes[..spec.elements],
+            _ => &[],
+        };
+        let carried = &carried[carried.len() - spec.carried_bytes().min(carried.len())..];
+        let word_count = writer.stream(shape, tables, symbols, carried, words);
         let escapes =
             if coding == PlaneCoding::Pairs { writer.escapes(symbols, values) } else { 0 };
-        writer.align(BLOCK_ALIGNMENT);
-        writer.out[header_at..][..4].copy_from_slice(&word_count.to_le_bytes());
-        writer.out[header_at + 4..][..4].copy_from_slice(&escapes.to_le_bytes());
-        header_at += 8;
+        if let Some(counts) = streams.next() {
+            counts[..4].copy_from_slice(&word_count.to_le_bytes());
+            counts[4..].copy_from_slice(&escapes.to_le_bytes());
+        }
     }
+    writer.footer(&counts.as_flattened()[..footer_bytes(spec)]);
     writer.at
 }
 
@@ -138,15 +151,23 @@ impl Writer<'_> {
         self.zeros(self.at.next_multiple_of(alignment) - self.at);
     }
 
+    /// Appends the footer, so that the block ends at a multiple of 16.
+    fn footer(&mut self, counts: &[u8]) {
+        let end = aligned(self.at + counts.len());
+        self.zeros(end - counts.len() - self.at);
+        self.bytes(counts);
+    }
+
     /// Appends states and words, and returns the number of words.
     fn stream(
         &mut self,
         shape: StreamShape,
         tables: &PlaneEncodeTables,
         symbols: &[u8],
+        carried: &[u8],
         buffer: &mut [u16],
     ) -> u32 {
-        let stream = encode_stream(shape, &tables.table, symbols, buffer);
+        let stream = encode_stream(shape, &tables.table, symbols, carried, buffer);
         for state in &stream.states[..stream.state_count] {
             self.bytes(&state.to_le_bytes());
         }

@@ -1,10 +1,12 @@
 //! Where the parts of a block lie.
 //!
-//! A block is a header, which says for each plane with a stream how many words and escapes it has
-//! (two little-endian u32), and then the planes in order. A raw plane is its bytes. A stream is
-//! its initial states (u32), its words (u16) and, from the next multiple of 4, its escapes (u32).
-//! With nibble pairs the raw low nibbles come before the stream. Header, raw planes and streams
-//! are each followed by zero bytes up to a multiple of 16.
+//! A block is its planes in order, and a footer that says for each plane with a stream how many
+//! words and escapes it has (two little-endian u32). A raw plane is its bytes, followed by zero
+//! bytes up to a multiple of 16. A stream is its initial states (u32), its words (u16) and, from the
+//! next multiple of 4, its escapes (u32); with nibble pairs the raw low nibbles come before it, like
+//! a raw plane. A stream begins at a multiple of 16. Zero bytes before the footer make the block's
+//! length a multiple of 16. The last bytes of plane 0 may be carried by the states of the last
+//! plane's stream, see [`BlockSpec::carried_bytes`].
 
 use core::fmt;
 
@@ -21,7 +23,7 @@ pub enum BlockError {
     Length {
         /// Bytes of the block.
         actual: usize,
-        /// Bytes of its parts, as its header counts them.
+        /// Bytes of its parts, as its footer counts them.
         expected: usize,
     },
     /// A byte between two parts is not zero.
@@ -119,7 +121,7 @@ pub(super) const fn aligned(offset: usize) -> usize {
 }
 
 impl BlockLayout {
-    /// Reads the header of `block`, and checks that the parts fill it exactly and that what lies
+    /// Reads the footer of `block`, and checks that the parts fill it exactly and that what lies
     /// between them is zero.
     pub fn read(spec: &BlockSpec, block: &[u8]) -> Result<Self, BlockError> {
         if !spec.is_valid()
@@ -128,13 +130,14 @@ impl BlockLayout {
         {
             return Err(BlockError::Spec);
         }
-        let header = block.get(..header_bytes(spec)).ok_or(BlockError::Length {
+        let footer_at = block.len().checked_sub(footer_bytes(spec)).ok_or(BlockError::Length {
             actual: block.len(),
-            expected: aligned(header_bytes(spec)),
+            expected: aligned(footer_bytes(spec)),
         })?;
-        let mut counts = header.as_chunks::<8>().0.iter().map(|&[a, b, c, d, e, f, g, h]| {
-            (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
-        });
+        let mut counts =
+            block[footer_at..].as_chunks::<8>().0.iter().map(|&[a, b, c, d, e, f, g, h]| {
+                (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
+            });
         let layout = Self::new(spec, |_| counts.next().unwrap_or_default());
         for (part, &coding) in layout.parts.iter().zip(spec.planes()) {
             if matches!(part, Part::Stream(stream) if stream.escapes > 0)
@@ -154,23 +157,24 @@ impl BlockLayout {
     /// overflows: eight planes of less than 2^36 bytes each.
     pub(super) fn new(spec: &BlockSpec, mut counts: impl FnMut(usize) -> (u32, u32)) -> Self {
         let mut parts = [Part::Constant(0); MAX_WIDTH];
-        let mut at = aligned(header_bytes(spec));
+        let mut at = 0;
         for (plane, (part, &coding)) in parts.iter_mut().zip(spec.planes()).enumerate() {
             *part = match coding {
                 PlaneCoding::Constant(value) => Part::Constant(value),
                 PlaneCoding::Raw => {
-                    let offset = at;
-                    at = aligned(at + spec.elements);
-                    Part::Raw { offset, length: spec.elements }
+                    let carried = if plane == 0 { spec.carried_bytes() } else { 0 };
+                    let (offset, length) = (aligned(at), spec.elements - carried);
+                    at = aligned(offset + length);
+                    Part::Raw { offset, length }
                 }
                 PlaneCoding::Symbols | PlaneCoding::Pairs | PlaneCoding::NibblePairs => {
-                    let stream = StreamPart::new(spec, coding, at, counts(plane));
-                    at = aligned(stream.escapes_offset + 4 * stream.escapes);
+                    let stream = StreamPart::new(spec, coding, aligned(at), counts(plane));
+                    at = stream.escapes_offset + 4 * stream.escapes;
                     Part::Stream(stream)
                 }
             };
         }
-        Self { parts, length: at }
+        Self { parts, length: aligned(at + footer_bytes(spec)) }
     }
 
     fn check_padding(&self, spec: &BlockSpec, block: &[u8]) -> Result<(), BlockError> {
@@ -181,29 +185,34 @@ impl BlockLayout {
                 None => Ok(()),
             }
         };
-        let header = header_bytes(spec);
-        zero(header, aligned(header))?;
+        // What no part covers, from the end of one to the start of the next.
+        let mut covered = 0;
         for part in &self.parts[..spec.planes().len()] {
             match *part {
                 Part::Constant(_) => {}
-                Part::Raw { offset, length } => zero(offset + length, aligned(offset + length))?,
+                Part::Raw { offset, length } => {
+                    zero(covered, offset)?;
+                    covered = offset + length;
+                }
                 Part::Stream(stream) => {
+                    zero(covered, stream.raw_offset)?;
                     zero(stream.raw_offset + stream.raw_length, stream.states_offset)?;
                     zero(stream.words_offset + 2 * stream.words, stream.escapes_offset)?;
-                    let end = stream.escapes_offset + 4 * stream.escapes;
-                    zero(end, aligned(end))?;
+                    covered = stream.escapes_offset + 4 * stream.escapes;
                 }
             }
         }
-        Ok(())
+        zero(covered, self.length - footer_bytes(spec))
     }
 }
 
 impl StreamPart {
     fn new(spec: &BlockSpec, coding: PlaneCoding, at: usize, counts: (u32, u32)) -> Self {
         let shape = spec.stream_shape(coding.elements_per_symbol().unwrap_or(1));
-        let raw_length =
-            if coding == PlaneCoding::NibblePairs { spec.elements.div_ceil(2) } else { 0 };
+        let raw_length = match coding {
+            PlaneCoding::NibblePairs => spec.elements.div_ceil(2) - spec.carried_bytes(),
+            _ => 0,
+        };
         let states_offset = aligned(at + raw_length);
         let words_offset = states_offset + shape.state_bytes();
         let words = counts.0 as usize;
@@ -220,7 +229,7 @@ impl StreamPart {
     }
 }
 
-/// Bytes of a block's header, without its padding.
-pub(super) fn header_bytes(spec: &BlockSpec) -> usize {
+/// Bytes of a block's footer.
+pub(super) fn footer_bytes(spec: &BlockSpec) -> usize {
     8 * spec.planes().iter().filter(|coding| coding.elements_per_symbol().is_some()).count()
 }

@@ -12,7 +12,7 @@ pub use encode::{
 };
 pub use layout::{BlockError, BlockLayout, Part, StreamPart};
 
-use crate::constants::{ALPHABET, LANE_RUN_BYTES, MAX_WIDTH};
+use crate::constants::{ALPHABET, LANE_RUN_BYTES, LANES, MAX_WIDTH};
 use crate::pair::RankValues;
 use crate::rans::{DecodeTable, EncodeTable, StreamShape};
 use crate::split::ElementLayout;
@@ -74,6 +74,20 @@ impl BlockSpec {
             PlaneCoding::Pairs => plane + 1 == width && width <= 4,
             PlaneCoding::NibblePairs => width == 1,
         })
+    }
+
+    /// Bytes of raw plane 0 (or of raw nibbles) that the first states of the last plane's stream
+    /// carry instead: its last ones, as many as the states have room for, if it has so many.
+    #[inline(always)]
+    pub fn carried_bytes(&self) -> usize {
+        let last = self.layout.width.bytes() - 1;
+        let raw_bytes = match (self.planes[0], self.planes[last]) {
+            (PlaneCoding::NibblePairs, _) => self.elements.div_ceil(2),
+            (PlaneCoding::Raw, PlaneCoding::Symbols | PlaneCoding::Pairs) => self.elements,
+            _ => 0,
+        };
+        let room = self.states_per_lane * LANES * size_of::<u16>();
+        if raw_bytes >= room { room } else { 0 }
     }
 
     /// Bytes of the decoded block.

@@ -164,7 +164,7 @@ fn every_truncation_and_extension_is_an_error() {
             assert!(decode(&spec, &tables, &block[..length]).is_err(), "{spec:?} {length}");
         }
         let longer = [&block[..], &[0; 16]].concat();
-        assert!(matches!(decode(&spec, &tables, &longer), Err(BlockError::Length { .. })));
+        assert!(decode(&spec, &tables, &longer).is_err(), "{spec:?}");
     }
 }
 
@@ -192,7 +192,7 @@ fn a_block_that_ends_in_the_wrong_state_is_named() {
     let data = weights(1, 3000);
     let tables = tables(&spec, &data);
     let mut block = encode(&spec, &tables, &data);
-    let first_word = 16 + 4 * 32;
+    let first_word = 4 * 32;
     block[first_word] ^= 1;
     assert!(matches!(
         decode(&spec, &tables, &block),

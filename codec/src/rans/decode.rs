@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::StreamShape;
-use super::step::{advance, needs_word, slot, take_word};
+use super::step::{advance, carried_by, is_first_state, needs_word, slot, take_word};
 use super::table::DecodeTable;
 use crate::constants::{LANE_RUN_BYTES, LANES, STATE_LOWER_BOUND};
 
@@ -22,7 +22,7 @@ pub enum StreamError {
         /// Words that the steps took.
         taken: usize,
     },
-    /// A lane did not end in the state in which the encoder began.
+    /// A lane did not end in a state in which an encoder begins.
     FinalState {
         /// The lane, counted over all states: `state * 32 + lane`.
         lane: usize,
@@ -48,7 +48,7 @@ impl fmt::Display for StreamError {
                 write!(f, "the symbols take {taken} of the stream's {words} words")
             }
             Self::FinalState { lane, state } => {
-                write!(f, "lane {lane} ends in state {state:#x} instead of {STATE_LOWER_BOUND:#x}")
+                write!(f, "lane {lane} ends in state {state:#x}, in which no encoder begins")
             }
             Self::InitialState { lane, state } => {
                 write!(f, "lane {lane} begins in state {state:#x}, below {STATE_LOWER_BOUND:#x}")
@@ -62,20 +62,23 @@ impl core::error::Error for StreamError {}
 /// Decodes a stream of `shape` into `out`, one byte per symbol.
 ///
 /// `states` holds the initial states and `words` the words, both as little-endian bytes;
-/// `states` has `shape.state_bytes()` bytes and `out` has `shape.symbols`, anything else panics.
-/// After an error the contents of `out` are unspecified.
+/// `states` has `shape.state_bytes()` bytes and `out` has `shape.symbols`. `carried` receives the
+/// bytes that the encoder's first states carry, and is empty or has `shape.carried_bytes()`.
+/// Other lengths panic. After an error the contents of `out` and `carried` are unspecified.
 pub fn decode_stream(
     shape: StreamShape,
     table: &DecodeTable,
     states: &[u8],
     words: &[u8],
     out: &mut [u8],
+    carried: &mut [u8],
 ) -> Result<(), StreamError> {
     assert_eq!(states.len(), shape.state_bytes(), "initial states of another shape");
     assert_eq!(out.len(), shape.symbols, "output of another shape");
+    assert!(carried.is_empty() || carried.len() == shape.carried_bytes(), "carried bytes");
     match shape.states_per_lane {
-        1 => Lanes::<1>::read(states)?.decode(shape, table, words, out),
-        2 => Lanes::<2>::read(states)?.decode(shape, table, words, out),
+        1 => Lanes::<1>::read(states)?.decode(shape, table, words, out, carried),
+        2 => Lanes::<2>::read(states)?.decode(shape, table, words, out, carried),
         other => panic!("{other} states per lane; a stream has 1 or 2"),
     }
 }
@@ -103,9 +106,9 @@ impl<const S: usize> Lanes<S> {
         table: &DecodeTable,
         words: &[u8],
         out: &mut [u8],
+        carried: &mut [u8],
     ) -> Result<(), StreamError> {
-        let words = Words { words: words.as_chunks::<2>().0, taken: 0 };
-        let mut words = words;
+        let mut words = Words { words: words.as_chunks::<2>().0, taken: 0 };
         let run = shape.symbols_per_run;
         let mut padded = [0; LANES * LANE_RUN_BYTES];
         for group in 0..shape.groups() {
@@ -120,7 +123,7 @@ impl<const S: usize> Lanes<S> {
                 }
             }
         }
-        self.finish(&words)
+        self.finish(&words, carried)
     }
 
     /// One group: `run` steps, the first of which has the number `first_step`.
@@ -147,17 +150,22 @@ impl<const S: usize> Lanes<S> {
         Ok(())
     }
 
-    fn finish(&self, words: &Words<'_>) -> Result<(), StreamError> {
+    fn finish(&self, words: &Words<'_>, carried: &mut [u8]) -> Result<(), StreamError> {
         if words.taken != words.words.len() {
             return Err(StreamError::WordsLeftOver {
                 words: words.words.len(),
                 taken: words.taken,
             });
         }
-        match self.0.as_flattened().iter().position(|&state| state != STATE_LOWER_BOUND) {
-            Some(lane) => Err(StreamError::FinalState { lane, state: self.0.as_flattened()[lane] }),
-            None => Ok(()),
+        let states = self.0.as_flattened();
+        let wrong = |&state: &u32| !is_first_state(state, !carried.is_empty());
+        if let Some(lane) = states.iter().position(wrong) {
+            return Err(StreamError::FinalState { lane, state: states[lane] });
         }
+        for (bytes, &state) in carried.as_chunks_mut::<2>().0.iter_mut().zip(states) {
+            *bytes = carried_by(state).to_le_bytes();
+        }
+        Ok(())
     }
 }
 

@@ -1,8 +1,9 @@
 //! The encoder: runs the decoder's steps backwards, last symbol first.
 
 use super::StreamShape;
+use super::step::first_state;
 use super::table::Frequencies;
-use crate::constants::{ALPHABET, LANES, PROBABILITY_BITS, STATE_LOWER_BOUND, TABLE_SIZE};
+use crate::constants::{ALPHABET, LANES, PROBABILITY_BITS, TABLE_SIZE};
 
 /// What the encoder needs to know of a symbol.
 #[derive(Debug, Clone, Copy, Default)]
@@ -86,16 +87,22 @@ pub struct EncodedStream<'a> {
 ///
 /// `buffer` has room for [`max_words`]; the words are written at its end, backwards, since the
 /// decoder takes last what the encoder gives off first. The padding of the last group is the
-/// cheapest symbol. Panics when a symbol has no slot or a length does not fit the shape.
+/// cheapest symbol. The first states carry `carried`, which is empty or has
+/// `shape.carried_bytes()`. Panics when a symbol has no slot or a length does not fit the shape.
 pub fn encode_stream<'a>(
     shape: StreamShape,
     table: &EncodeTable,
     symbols: &[u8],
+    carried: &[u8],
     buffer: &'a mut [u16],
 ) -> EncodedStream<'a> {
     assert_eq!(symbols.len(), shape.symbols, "symbols of another shape");
     assert!(buffer.len() >= max_words(shape), "word buffer too small");
-    let mut states = [STATE_LOWER_BOUND; 2 * LANES];
+    assert!(carried.is_empty() || carried.len() == shape.carried_bytes(), "carried bytes");
+    let mut states = [first_state(0); 2 * LANES];
+    for (state, bytes) in states.iter_mut().zip(carried.as_chunks::<2>().0) {
+        *state = first_state(u16::from_le_bytes(*bytes));
+    }
     let state_count = shape.states_per_lane * LANES;
     let mut at = buffer.len();
     for group in (0..shape.groups()).rev() {
@@ -123,6 +130,7 @@ pub fn encode_stream<'a>(
 mod tests {
     use super::super::{DecodeTable, StreamError, decode_stream, normalize};
     use super::*;
+    use crate::constants::STATE_LOWER_BOUND;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -139,9 +147,11 @@ mod tests {
         shape: StreamShape,
         frequencies: &Frequencies,
         symbols: &[u8],
+        carried: &[u8],
     ) -> (Vec<u8>, Vec<u8>) {
         let mut buffer = vec![0; max_words(shape)];
-        let stream = encode_stream(shape, &EncodeTable::new(frequencies), symbols, &mut buffer);
+        let stream =
+            encode_stream(shape, &EncodeTable::new(frequencies), symbols, carried, &mut buffer);
         (
             stream.states[..stream.state_count].iter().flat_map(|s| s.to_le_bytes()).collect(),
             stream.words.iter().flat_map(|w| w.to_le_bytes()).collect(),
@@ -158,10 +168,14 @@ mod tests {
         let frequencies = table_for(symbols);
         let table = DecodeTable::new(&frequencies);
         for shape in shapes(symbols.len()) {
-            let (states, words) = encoded(shape, &frequencies, symbols);
-            let mut out = vec![0xAA; symbols.len()];
-            decode_stream(shape, &table, &states, &words, &mut out).unwrap();
-            assert!(out == symbols, "{shape:?}");
+            for carried in [0, shape.carried_bytes()] {
+                let carried: Vec<u8> = (0..carried).map(|i| (i * 7 % 251) as u8).collect();
+                let (states, words) = encoded(shape, &frequencies, symbols, &carried);
+                let mut out = vec![0xAA; symbols.len()];
+                let mut back = vec![0xAA; carried.len()];
+                decode_stream(shape, &table, &states, &words, &mut out, &mut back).unwrap();
+                assert!(out == symbols && back == carried, "{shape:?}");
+            }
         }
     }
 
@@ -203,9 +217,9 @@ mod tests {
         let frequencies = table_for(&symbols);
         let table = DecodeTable::new(&frequencies);
         let shape = StreamShape { symbols: 5000, symbols_per_run: 8, states_per_lane: 2 };
-        let (states, words) = encoded(shape, &frequencies, &symbols);
+        let (states, words) = encoded(shape, &frequencies, &symbols, &[]);
         let decode = |states: &[u8], words: &[u8]| {
-            decode_stream(shape, &table, states, words, &mut vec![0; 5000])
+            decode_stream(shape, &table, states, words, &mut vec![0; 5000], &mut [])
         };
         let count = words.len() / 2;
         assert_eq!(

@@ -15,7 +15,7 @@ mod table;
 pub use decode::{StreamError, decode_stream};
 pub use encode::{EncodeTable, EncodedStream, encode_stream, max_words};
 pub use normalize::{NormalizeError, normalize};
-pub use step::{advance, needs_word, slot, take_word};
+pub use step::{advance, carried_by, first_state, is_first_state, needs_word, slot, take_word};
 pub use table::{DecodeTable, Frequencies, FrequencyError, TableEntry};
 
 use crate::constants::LANES;
@@ -52,6 +52,12 @@ impl StreamShape {
     #[inline(always)]
     pub const fn steps(&self) -> usize {
         self.groups() * self.symbols_per_run
+    }
+
+    /// Bytes that the encoder's first states can carry, two each.
+    #[inline(always)]
+    pub const fn carried_bytes(&self) -> usize {
+        self.states_per_lane * LANES * size_of::<u16>()
     }
 
     /// Bytes of the initial states.

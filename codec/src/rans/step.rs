@@ -29,3 +29,23 @@ pub const fn needs_word(state: u32) -> bool {
 pub const fn take_word(state: u32, word: u16) -> u32 {
     (state << WORD_BITS) | word as u32
 }
+
+/// The state in which an encoder begins: the lower bound, plus two bytes that it carries for free,
+/// since a state has as many bits whatever its value.
+#[inline(always)]
+pub const fn first_state(carried: u16) -> u32 {
+    STATE_LOWER_BOUND | carried as u32
+}
+
+/// Whether a decoder may end in this state: one in which an encoder begins, and where nothing is
+/// carried, the lower bound itself.
+#[inline(always)]
+pub const fn is_first_state(state: u32, carries: bool) -> bool {
+    if carries { state >> WORD_BITS == 1 } else { state == STATE_LOWER_BOUND }
+}
+
+/// The two bytes that a final state carries.
+#[inline(always)]
+pub const fn carried_by(state: u32) -> u16 {
+    state as u16
+}

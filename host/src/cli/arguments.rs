@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use wcodec::ErrorKind;
@@ -59,6 +60,12 @@ pub(super) enum Command {
     Decode(Decode),
     Inspect(Inspect),
     Verify(Verify),
+    /// List the GPUs of this machine, or say why there is none to decode on
+    #[command(after_help = "\
+JSON keys: command, devices (ordinal, name, compute_capability, memory_bytes, multiprocessors, driver,
+supported), reason. Without a GPU, devices is empty and reason says why; the exit status is 0.
+")]
+    Gpu,
     /// Encode and decode a small checkpoint that is built in, and show the sizes
     ///
     /// Everything happens in a temporary directory that is removed afterwards. The checkpoint holds
@@ -112,10 +119,11 @@ Examples:
   wcodec decode model.safetensors.wcodec
   wcodec decode /backup/model.wcodec -o model.safetensors
   wcodec decode my-model-wcodec/ -o my-model/
+  wcodec decode model.safetensors.wcodec --device cuda:0
 
 JSON keys for a file: command, input, output, original_bytes, encoded_bytes, ratio, sha256, seconds,
-tensors. For a directory: command, input, output, original_bytes, encoded_bytes, ratio, seconds,
-checkpoints, copied, files.
+tensors, device. For a directory: command, input, output, original_bytes, encoded_bytes, ratio,
+seconds, checkpoints, copied, files.
 ")]
 pub(super) struct Decode {
     /// The .wcodec file or encoded directory
@@ -123,6 +131,9 @@ pub(super) struct Decode {
     /// Where to write [default: INPUT without .wcodec, for a directory without -wcodec]
     #[arg(long, short)]
     pub(super) output: Option<PathBuf>,
+    /// What decodes: cpu, cuda:N, or auto (the first GPU, without one the CPU)
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(super) device: DeviceChoice,
 }
 
 /// List the tensors of a .wcodec file and how they are stored
@@ -155,7 +166,7 @@ Examples:
   wcodec verify my-model-wcodec/ --against my-model/
 
 JSON keys for a file: command, input, against, original_bytes, encoded_bytes, ratio, sha256, seconds,
-tensors, chunks. For a directory: command, input, against, original_bytes, encoded_bytes, ratio,
+tensors, chunks, device. For a directory: command, input, against, original_bytes, encoded_bytes, ratio,
 seconds, checkpoints, copied, files.
 ")]
 pub(super) struct Verify {
@@ -164,6 +175,30 @@ pub(super) struct Verify {
     /// Compare with this original too, byte for byte; for a directory all files
     #[arg(long, value_name = "ORIGINAL")]
     pub(super) against: Option<PathBuf>,
+    /// What decodes: cpu, cuda:N, or auto (the first GPU, without one the CPU)
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(super) device: DeviceChoice,
+}
+
+/// What decodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DeviceChoice {
+    Cpu,
+    Cuda(u32),
+    Auto,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("cuda:").map(str::parse) {
+            Some(Ok(ordinal)) => Ok(Self::Cuda(ordinal)),
+            None if text == "cpu" => Ok(Self::Cpu),
+            None if text == "auto" => Ok(Self::Auto),
+            _ => Err("name cpu, auto, or cuda:0 for the first GPU".into()),
+        }
+    }
 }
 
 /// What a script can tell from the exit status.

@@ -8,7 +8,7 @@ use wcodec::{Checkpoint, RestoreOptions, Result, restore_directory};
 use super::answer::{Answer, shown};
 use super::arguments::{Common, Decode};
 use super::table::{grouped, printable, ratio, speed};
-use super::{directory, paths, progress};
+use super::{directory, gpu, paths, progress};
 
 pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
     let input = &arguments.input;
@@ -17,18 +17,24 @@ pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
     options.overwrite = common.force;
     options.progress = progress::bar("Decoding", common);
     if input.is_dir() {
+        gpu::refuse_directory(arguments.device, input)?;
         let report = restore_directory(input, &output, &options)?;
         let written = [("input", input.as_path()), ("output", &output)];
         return Ok(directory::answer("decode", "Decoded", &written, &report));
     }
+    let decoder = gpu::decoder(arguments.device)?;
+    let device = gpu::described(decoder.as_ref());
     let start = Instant::now();
-    let checkpoint = Checkpoint::open(input)?;
+    let mut checkpoint = Checkpoint::open(input)?;
+    if let Some(decoder) = decoder {
+        checkpoint = checkpoint.with_decoder(decoder);
+    }
     checkpoint.restore(&output, &options)?;
     let seconds = start.elapsed().as_secs_f64();
     let (original, encoded) = (checkpoint.original_bytes(), checkpoint.encoded_bytes());
     let sha256 = wcodec::hex(&checkpoint.original_sha256());
     let text = format!(
-        "Decoded {} to {}\n{} bytes, {}\nSHA-256: {sha256}\n",
+        "Decoded {} to {} on {device}\n{} bytes, {}\nSHA-256: {sha256}\n",
         printable(&shown(input)),
         printable(&shown(&output)),
         grouped(original),
@@ -44,6 +50,7 @@ pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
         "sha256": sha256,
         "seconds": seconds,
         "tensors": checkpoint.tensors().len(),
+        "device": device,
     });
     Ok(Answer { text, json })
 }

@@ -7,6 +7,7 @@ mod demo;
 mod directory;
 mod dtypes;
 mod encode;
+mod gpu;
 mod inspect;
 mod paths;
 mod progress;
@@ -39,6 +40,7 @@ fn run(arguments: &Arguments) -> Result<Answer> {
         Command::Decode(decode) => decode::run(decode, common),
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Verify(verify) => verify::run(verify, common),
+        Command::Gpu => gpu::run(),
         Command::Demo => demo::run(),
     }
 }

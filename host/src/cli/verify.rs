@@ -8,15 +8,21 @@ use wcodec::{Checkpoint, Progress, Result, verify_directory, verify_directory_ag
 use super::answer::{Answer, shown};
 use super::arguments::{Common, Verify};
 use super::table::{grouped, printable, ratio, speed};
-use super::{directory, progress};
+use super::{directory, gpu, progress};
 
 pub(super) fn run(arguments: &Verify, common: &Common) -> Result<Answer> {
     let bar = progress::bar("Verifying", common);
     let (input, against) = (arguments.input.as_path(), arguments.against.as_deref());
     if input.is_dir() {
+        gpu::refuse_directory(arguments.device, input)?;
         return verify_tree(input, against, bar.as_deref());
     }
-    let checkpoint = Checkpoint::open(input)?;
+    let decoder = gpu::decoder(arguments.device)?;
+    let device = gpu::described(decoder.as_ref());
+    let mut checkpoint = Checkpoint::open(input)?;
+    if let Some(decoder) = decoder {
+        checkpoint = checkpoint.with_decoder(decoder);
+    }
     let report = match against {
         Some(original) => checkpoint.verify_against(original, bar.as_deref())?,
         None => checkpoint.verify(bar.as_deref())?,
@@ -27,7 +33,7 @@ pub(super) fn run(arguments: &Verify, common: &Common) -> Result<Answer> {
         .map(|path| format!("; it decodes to exactly {}", printable(&shown(path))))
         .unwrap_or_default();
     let text = format!(
-        "{} is undamaged{compared}\n{} tensors, {} bytes decoded {}\nSHA-256 of the original: {sha256}\n",
+        "{} is undamaged{compared}\n{} tensors, {} bytes decoded on {device} {}\nSHA-256 of the original: {sha256}\n",
         printable(&shown(input)),
         grouped(report.tensors as u64),
         grouped(original),
@@ -44,6 +50,7 @@ pub(super) fn run(arguments: &Verify, common: &Common) -> Result<Answer> {
         "seconds": report.seconds,
         "tensors": report.tensors,
         "chunks": report.chunks,
+        "device": device,
     });
     Ok(Answer { text, json })
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -11,6 +12,7 @@ use super::elements::Decoded;
 use super::validate::validate;
 use crate::error::{Error, Result, quoted};
 use crate::format::{ChunkRecord, Envelope, Index, SECTION_ALIGNMENT, TensorRecord, decode_index};
+use crate::gpu::Decoder;
 use crate::hash::xxh3;
 use crate::mapped::MappedFile;
 use crate::safetensors::Dtype;
@@ -25,6 +27,8 @@ pub struct Checkpoint {
     by_name: HashMap<String, usize>,
     /// For each tensor, where each of its chunks begins: block number and payload offset.
     chunk_starts: Vec<Vec<ChunkStart>>,
+    /// What restores and verifies; without one the CPU does.
+    decoder: Option<Arc<Decoder>>,
 }
 
 enum Storage {
@@ -88,7 +92,19 @@ impl Checkpoint {
             index,
             by_name,
             chunk_starts,
+            decoder: None,
         })
+    }
+
+    /// Lets `decoder` do the decoding when the file is restored or verified.
+    #[must_use]
+    pub fn with_decoder(mut self, decoder: Arc<Decoder>) -> Self {
+        self.decoder = Some(decoder);
+        self
+    }
+
+    pub(crate) fn decoder(&self) -> Option<&Decoder> {
+        self.decoder.as_deref()
     }
 
     /// The path that the file was opened by.
@@ -119,6 +135,13 @@ impl Checkpoint {
     /// The original file up to its tensors' bytes: header length and JSON.
     pub fn original_header(&self) -> &[u8] {
         &self.index.header
+    }
+
+    /// The bytes of all blocks; a zero where there are none, since device memory has a first byte.
+    pub(crate) fn payload_or_zero(&self) -> &[u8] {
+        let bytes = |tensor: &TensorRecord| tensor.chunks.iter().map(|c| c.bytes).sum::<u64>();
+        let end = self.index.tensors.iter().map(bytes).sum::<u64>().max(1);
+        &self.storage.bytes()[SECTION_ALIGNMENT as usize..][..end as usize]
     }
 
     /// Frequency tables of the file.
@@ -187,6 +210,16 @@ pub struct Tensor<'a> {
 impl<'a> Tensor<'a> {
     pub(crate) fn record(&self) -> &'a TensorRecord {
         &self.checkpoint.index.tensors[self.number]
+    }
+
+    /// The tensor's number in the index.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// The index of the tensor's file.
+    pub(crate) fn index(&self) -> &'a Index {
+        &self.checkpoint.index
     }
 
     /// The tensor's name.

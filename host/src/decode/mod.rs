@@ -8,6 +8,7 @@ mod stream;
 mod validate;
 mod verify;
 
+pub(crate) use blocks::layout_of;
 pub use checkpoint::{Checkpoint, Tensor};
 pub use elements::{Decoded, Element};
 pub use restore::RestoreOptions;

@@ -3,15 +3,19 @@
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::checkpoint::{Checkpoint, Tensor};
 use crate::error::{Error, Result, quoted};
+use crate::gpu::Decoder;
 use crate::hash::hex;
 
 /// Decoded bytes of a piece; three of them are in memory at most.
 const PIECE_BYTES: u64 = 16 << 20;
+/// The same where a GPU decodes, which takes more work at a time.
+const GPU_PIECE_BYTES: u64 = 256 << 20;
 
 /// A run of blocks of one tensor.
 struct Part<'a> {
@@ -35,12 +39,13 @@ impl Checkpoint {
     /// the SHA-256 of the whole when the last of their bytes has gone to `sink`: what `sink` has
     /// done is to be kept only when this returns `Ok`.
     pub(crate) fn stream(&self, sink: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<()> {
-        let pieces = self.pieces();
+        let gpu = self.decoder().filter(|decoder| decoder.device().is_some());
+        let pieces = self.pieces(if gpu.is_some() { GPU_PIECE_BYTES } else { PIECE_BYTES });
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(1);
             let consumer = scope.spawn(|| self.consume(receiver, sink));
             for piece in &pieces {
-                let decoded = piece.decode();
+                let decoded = piece.decode(gpu);
                 let failed = decoded.is_err();
                 // The consumer hangs up early only when it fails; its error is the one to report.
                 if sender.send(decoded).is_err() || failed {
@@ -54,20 +59,20 @@ impl Checkpoint {
         })
     }
 
-    fn pieces(&self) -> Vec<Piece<'_>> {
+    fn pieces(&self, most: u64) -> Vec<Piece<'_>> {
         let mut pieces = Vec::new();
         let mut piece = Piece::default();
         for tensor in self.tensors() {
             let record = tensor.record();
             let block_bytes = u64::from(record.block_elements) * u64::from(record.width);
             let count = record.blocks.len();
-            let step = (PIECE_BYTES / block_bytes).max(1) as usize;
+            let step = (most / block_bytes).max(1) as usize;
             // A tensor without blocks is a part too, so that its checksum is looked at.
             for start in (0..count.max(1)).step_by(step) {
                 let blocks = start..(start + step).min(count);
                 let end = (blocks.end as u64 * block_bytes).min(record.bytes);
                 let bytes = (end - blocks.start as u64 * block_bytes) as usize;
-                if piece.bytes > 0 && (piece.bytes + bytes) as u64 > PIECE_BYTES {
+                if piece.bytes > 0 && (piece.bytes + bytes) as u64 > most {
                     pieces.push(std::mem::take(&mut piece));
                 }
                 piece.bytes += bytes;
@@ -129,9 +134,13 @@ fn check_tensor(tensor: &Tensor<'_>, found: u64) -> Result<()> {
 }
 
 impl<'a> Piece<'a> {
-    fn decode(&'a self) -> Result<(Vec<u8>, &'a Self)> {
-        use rayon::prelude::*;
+    fn decode(&'a self, gpu: Option<&Decoder>) -> Result<(Vec<u8>, &'a Self)> {
         let mut bytes = vec![0; self.bytes];
+        if let Some(decoder) = gpu {
+            let run = |part: &Part<'a>| (part.tensor, part.blocks.clone(), part.bytes);
+            decoder.decode_to_host(&self.parts.iter().map(run).collect::<Vec<_>>(), &mut bytes)?;
+            return Ok((bytes, self));
+        }
         let mut rest = &mut bytes[..];
         let mut jobs = Vec::with_capacity(self.parts.len());
         for part in &self.parts {

@@ -84,7 +84,7 @@ fn code_group(
     let gain = |block: usize| {
         let raw = 8.0 * segment.elements(block) as f64;
         let symbols = cost(&segment.counts[block][plane], &marginal_bits) * factor;
-        raw * (1.0 - required) - symbols - segment.stream_bits(block, &marginal_bits)
+        raw * (1.0 - required) - symbols - segment.stream_bits(block, plane, &marginal_bits)
     };
     let coded: Vec<usize> = blocks.iter().copied().filter(|&block| gain(block) > 0.0).collect();
     let total: f64 = coded.iter().map(|&block| gain(block)).sum();
@@ -175,10 +175,12 @@ impl Segment<'_> {
         self.blocks[block].len() / self.layout.width.bytes()
     }
 
-    /// Bits that a stream takes beside its symbols: header, what is not payload in the states,
-    /// alignment, padding symbols.
-    fn stream_bits(&self, block: usize, bits: &SymbolBits) -> f64 {
-        let fixed = 64.0 + 64.0 + (self.states_per_lane * LANES * 16) as f64;
+    /// Bits that a stream takes beside its symbols: header, alignment, padding symbols, and half of
+    /// the states where they have no raw bytes to carry.
+    fn stream_bits(&self, block: usize, plane: usize, bits: &SymbolBits) -> f64 {
+        let carries = self.layout.width.bytes() > 1 && plane + 1 == self.layout.width.bytes();
+        let states = if carries { 0 } else { self.states_per_lane * LANES * 16 };
+        let fixed = 64.0 + 64.0 + states as f64;
         let group = codec::constants::GROUP_BYTES / self.layout.width.bytes();
         let padding = self.elements(block).next_multiple_of(group) - self.elements(block);
         let cheapest = bits.iter().copied().fold(f32::INFINITY, f32::min);

@@ -1,0 +1,188 @@
+//! Persistent thread blocks that share a launch's tasks.
+//!
+//! Tasks are grouped by table. A thread block takes a group whose tasks are not all taken, copies
+//! its table to shared memory, and each warp takes one task after the other from the group's
+//! counter; when the group is exhausted the thread block goes on to the next one with work left.
+//! So one launch serves any number of tensors and tables, and no multiprocessor waits for another.
+
+use codec::device::{BlockTask, KernelTable, TaskGroup, shared_layout};
+use cuda_std::shared::SharedAddress;
+use cuda_std::{async_copy, global, thread, warp};
+
+/// Threads of a warp.
+pub const WARP: u32 = 32;
+/// All lanes of a warp.
+pub const ALL_LANES: u32 = u32::MAX;
+
+/// Shared memory of a thread block, laid out as [`shared_layout`] says.
+#[derive(Clone, Copy)]
+pub struct SharedLayout {
+    /// What this warp has for itself.
+    pub warp: SharedAddress,
+    /// The entries of the decode table.
+    pub entries: SharedAddress,
+    /// The values of each symbol, u16 each.
+    pub expanded: SharedAddress,
+    group: SharedAddress,
+}
+
+impl SharedLayout {
+    /// The layout with so many bytes for each warp.
+    #[inline(always)]
+    fn new(bytes_per_warp: u32) -> Self {
+        let base = SharedAddress::base();
+        let start = SharedAddress(base.0.next_multiple_of(shared_layout::ALIGNMENT));
+        let warps = thread::block_dim_x() / WARP;
+        let entries = start.offset(shared_layout::table(warps, bytes_per_warp));
+        Self {
+            warp: start.offset(thread::thread_idx_x() / WARP * bytes_per_warp),
+            entries,
+            expanded: entries.offset(shared_layout::EXPANDED),
+            group: entries.offset(shared_layout::GROUP),
+        }
+    }
+}
+
+/// The work of a launch, as kernels get it.
+#[derive(Clone, Copy)]
+pub struct Work {
+    /// Groups of tasks.
+    pub groups: *const TaskGroup,
+    /// Number of groups.
+    pub group_count: u32,
+    /// For each group, how many of its tasks have been taken; zeros at launch.
+    pub counters: *mut u32,
+    /// All tasks.
+    pub tasks: *const BlockTask,
+    /// All tables.
+    pub tables: *const KernelTable,
+    /// A status word for each task, at its `status` position.
+    pub status: *mut u32,
+}
+
+/// Runs `decode` for every task. It gets the task and the shared memory, in which each warp has
+/// `bytes_per_warp` (a multiple of the layout's alignment) for itself, and returns the task's
+/// status, the same in all lanes.
+///
+/// # Safety
+///
+/// The pointers of `work` are valid for the numbers that they come with, the dynamic shared memory
+/// has [`shared_layout::bytes`], and all threads of the thread block call this together.
+#[inline(always)]
+pub unsafe fn for_each_task(
+    work: Work,
+    bytes_per_warp: u32,
+    decode: impl Fn(BlockTask, SharedLayout) -> u32,
+) {
+    let layout = SharedLayout::new(bytes_per_warp);
+    // Thread blocks start at groups spread over the list, so that they do not all want the first.
+    let start = u64::from(thread::block_idx_x()) * u64::from(work.group_count)
+        / u64::from(thread::grid_dim_x());
+    let mut looked_at = 0;
+    while looked_at < work.group_count {
+        // SAFETY: the caller's promise.
+        let (skipped, group) = unsafe { next_group(work, layout, start as u32, looked_at) };
+        looked_at += skipped;
+        if looked_at >= work.group_count {
+            break;
+        }
+        // SAFETY: the caller's promise; `group` is below `group_count`.
+        unsafe {
+            let group_record = *work.groups.add(group as usize);
+            copy_table(work.tables.add(group_record.table as usize), layout);
+            thread::sync_threads();
+            take_tasks(work, group, group_record, |task| decode(task, layout));
+            // The next group's table must not replace this one's while a warp is still decoding.
+            thread::sync_threads();
+        }
+        looked_at += 1;
+    }
+}
+
+/// How many groups to skip from the `looked_at`th after `start` on until one with tasks left, and
+/// that one's number. The first warp looks at 32 of them at a time.
+#[inline(always)]
+unsafe fn next_group(work: Work, layout: SharedLayout, start: u32, looked_at: u32) -> (u32, u32) {
+    let lane = warp::lane_id();
+    let wrap = |position: u32| {
+        let number = start + position;
+        if number >= work.group_count { number - work.group_count } else { number }
+    };
+    if thread::thread_idx_x() < WARP {
+        let mut base = looked_at;
+        loop {
+            let position = base + lane;
+            let open = position < work.group_count && {
+                let group = wrap(position) as usize;
+                // SAFETY: `group` is below `group_count`. A count that is stale only makes this
+                // thread block look into a group in vain.
+                unsafe {
+                    global::load_u32_volatile(work.counters.add(group))
+                        < (*work.groups.add(group)).tasks
+                }
+            };
+            let ballot = warp::warp_vote_ballot(ALL_LANES, open);
+            if ballot != 0 {
+                base += ballot.trailing_zeros();
+                break;
+            }
+            base += WARP;
+            if base >= work.group_count {
+                base = work.group_count;
+                break;
+            }
+        }
+        if lane == 0 {
+            // SAFETY: this word is reserved for it.
+            unsafe { layout.group.store_u32(base) };
+        }
+    }
+    thread::sync_threads();
+    // SAFETY: written above; all threads are past the barrier.
+    let base = unsafe { layout.group.load_u32() };
+    // Nobody writes the word again before the barriers of `for_each_task`; when there is nothing
+    // left, nobody writes it at all.
+    (base - looked_at, wrap(base.min(work.group_count - 1)))
+}
+
+/// Copies a table to shared memory, all of it under way at once.
+#[inline(always)]
+unsafe fn copy_table(table: *const KernelTable, layout: SharedLayout) {
+    let source = table.cast::<u8>();
+    let mut at = thread::thread_idx_x() * 16;
+    while at < size_of::<KernelTable>() as u32 {
+        // SAFETY: within the table, whose size is a multiple of 16, and its room in shared memory.
+        unsafe {
+            async_copy::copy_16_partial(layout.entries.offset(at), source.add(at as usize), 16);
+        }
+        at += thread::block_dim_x() * 16;
+    }
+    async_copy::commit();
+    async_copy::wait::<0>();
+}
+
+#[inline(always)]
+unsafe fn take_tasks(work: Work, group: u32, record: TaskGroup, decode: impl Fn(BlockTask) -> u32) {
+    // SAFETY: `group` is below `group_count`.
+    let counter = unsafe { work.counters.add(group as usize) };
+    loop {
+        // Taking a task ahead of time would hide the counter's latency, and leave the last tasks
+        // to warps that are still busy: measured, that costs more than it saves.
+        let mut taken = 0;
+        if warp::lane_id() == 0 {
+            // SAFETY: the caller's promise.
+            taken = unsafe { global::atomic_add_u32(counter, 1) };
+        }
+        let taken = warp::warp_shuffle_idx(ALL_LANES, taken, 0);
+        if taken >= record.tasks {
+            return;
+        }
+        // SAFETY: the host made `first_task + tasks` a position within the list.
+        let task = unsafe { *work.tasks.add((record.first_task + taken) as usize) };
+        let status = decode(task);
+        if warp::lane_id() == 0 {
+            // SAFETY: the host made `status` a position within the list.
+            unsafe { global::store_u32(work.status.add(task.status as usize), status) };
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The decode kernels. A warp decodes a block, a thread is one lane; every arithmetic step is a
+//! function of `codec`, the same that the CPU decoder calls.
+//!
+//! - [`fast`]: one body for the plans with a single stream, specialised by constants, with words
+//!   and raw planes staged through shared memory by asynchronous copies;
+//! - [`general`]: any plan of the format, loads straight from global memory, easy to audit;
+//! - [`grid`]: how thread blocks share the work of a launch.
+//!
+//! No lane reads outside its block or writes outside its block's output, whatever the bytes are.
+
+#![cfg_attr(target_arch = "nvptx64", no_std)]
+#![cfg_attr(target_arch = "nvptx64", feature(abi_ptx))]
+#![allow(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "an access and the arithmetic of its address have the same proof"
+)]
+
+pub mod fast;
+pub mod general;
+pub mod grid;
+mod output;
+mod ring;

@@ -1,0 +1,98 @@
+//! Writing of decoded bytes.
+
+use cuda_std::global;
+
+/// Writes the 16 bytes of a lane's run at `offset` of an output of `length` bytes, or those of
+/// them that are inside.
+///
+/// # Safety
+///
+/// `out` is writable for `length` bytes and a multiple of 16, and so is `offset`.
+#[inline(always)]
+pub(crate) unsafe fn store_run(out: *mut u8, offset: u32, length: u32, run: [u32; 4]) {
+    if offset + 16 <= length {
+        // SAFETY: inside the output; aligned.
+        unsafe { global::store_u32x4(out.add(offset as usize).cast(), run) };
+        return;
+    }
+    let mut at = offset;
+    while at < length {
+        let byte = at - offset;
+        let word = match byte / 4 {
+            0 => run[0],
+            1 => run[1],
+            2 => run[2],
+            _ => run[3],
+        };
+        // SAFETY: inside the output.
+        unsafe { global::store_u8(out.add(at as usize), (word >> (byte % 4 * 8)) as u8) };
+        at += 1;
+    }
+}
+
+/// Adds the bits of `run` to what [`store_run`] wrote at the same place before.
+///
+/// # Safety
+///
+/// As for [`store_run`].
+#[inline(always)]
+pub(crate) unsafe fn add_to_run(out: *mut u8, offset: u32, length: u32, run: [u32; 4]) {
+    let mut word = 0;
+    while word < 4 {
+        let at = offset + 4 * word;
+        let bits = run[word as usize];
+        if at + 4 <= length {
+            // SAFETY: inside the output; aligned.
+            unsafe {
+                let target = out.add(at as usize).cast::<u32>();
+                global::store_u32(target, global::load_u32_plain(target) | bits);
+            }
+        } else {
+            let mut byte = 0;
+            while byte < 4 && at + byte < length {
+                // SAFETY: inside the output.
+                unsafe {
+                    let target = out.add((at + byte) as usize);
+                    let before = global::load_u8_plain(target);
+                    global::store_u8(target, before | (bits >> (8 * byte)) as u8);
+                }
+                byte += 1;
+            }
+        }
+        word += 1;
+    }
+}
+
+/// Adds byte `plane` of a (rotated) element of `WIDTH` bytes to an output whose bits are zero there.
+///
+/// # Safety
+///
+/// `out` is writable for `number + 1` elements and a multiple of `WIDTH`; no other lane writes this
+/// element meanwhile.
+#[inline(always)]
+pub(crate) unsafe fn or_byte<const WIDTH: u32>(
+    out: *mut u8,
+    number: u32,
+    plane: u32,
+    value: u8,
+    rotated: bool,
+) {
+    let shifted = u64::from(value) << (8 * plane);
+    let bits = match (rotated, WIDTH) {
+        (false, _) => shifted,
+        (true, 1) => u64::from((shifted as u8).rotate_right(1)),
+        (true, 2) => u64::from((shifted as u16).rotate_right(1)),
+        (true, 4) => u64::from((shifted as u32).rotate_right(1)),
+        (true, _) => shifted.rotate_right(1),
+    };
+    let mut byte = 0;
+    while byte < WIDTH {
+        // SAFETY: inside the element.
+        unsafe {
+            let target = out.add((number * WIDTH + byte) as usize);
+            let before = global::load_u8_plain(target);
+            global::store_u8(target, before | (bits >> (8 * byte)) as u8);
+        }
+        byte += 1;
+    }
+}

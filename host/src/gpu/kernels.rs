@@ -1,0 +1,82 @@
+//! The kernels as PTX, and what a device makes of them.
+
+use std::collections::HashMap;
+
+use codec::constants::LANES;
+use codec::device::shared_layout;
+use cuda_driver::cust::function::Function;
+use cuda_driver::cust::module::Module;
+use cuda_driver::raw::{
+    CUfunction_attribute_enum, CUresult, cuFuncSetAttribute,
+    cuOccupancyMaxActiveBlocksPerMultiprocessor,
+};
+
+use super::device::gpu;
+use super::work::Kernel;
+use crate::error::{Error, Result};
+
+/// The kernels, for compute capability 8.0 and later; the driver compiles them for its device.
+const PTX: &str = include_str!("kernels.ptx");
+
+/// Threads of a thread block: eight warps share a table.
+pub(super) const THREADS: u32 = 256;
+
+/// Thread blocks of a multiprocessor, even where more fit: 32 warps have enough copies under way
+/// to keep the memory busy, and more of them only spread the accesses over more pages.
+const MAX_BLOCKS_PER_MULTIPROCESSOR: u32 = 4;
+
+/// The loaded kernels.
+pub(super) struct Kernels {
+    module: Module,
+}
+
+/// How many thread blocks of a kernel a multiprocessor gets, and their shared memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Geometry {
+    pub(super) blocks_per_multiprocessor: u32,
+    pub(super) shared_bytes: u32,
+}
+
+/// Geometries by kernel name, found once.
+pub(super) type Geometries = HashMap<String, Geometry>;
+
+impl Kernels {
+    /// Loads the kernels into the current context.
+    pub(super) fn load() -> Result<Self> {
+        let module = Module::from_ptx(PTX, &[]).map_err(gpu("load the kernels"))?;
+        Ok(Self { module })
+    }
+
+    pub(super) fn function(&self, name: &str) -> Result<Function<'_>> {
+        self.module.get_function(name).map_err(gpu(&format!("find the kernel {name}")))
+    }
+
+    /// Lets a kernel use its shared memory, and asks how often it fits.
+    pub(super) fn geometry(&self, kernel: &Kernel) -> Result<Geometry> {
+        let function = self.function(&kernel.name)?.to_raw();
+        let shared_bytes = shared_layout::bytes(THREADS / LANES as u32, kernel.bytes_per_warp);
+        let attribute = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: `function` belongs to a module that `self` keeps loaded in the current context.
+        let set = unsafe { cuFuncSetAttribute(function, attribute, shared_bytes as i32) };
+        let mut blocks = 0;
+        // SAFETY: as above; one integer is written, to `blocks`.
+        let asked = unsafe {
+            cuOccupancyMaxActiveBlocksPerMultiprocessor(
+                &mut blocks,
+                function,
+                THREADS as i32,
+                shared_bytes as usize,
+            )
+        };
+        if [set, asked] != [CUresult::CUDA_SUCCESS; 2] || blocks < 1 {
+            return Err(Error::Gpu {
+                action: format!("run the kernel {}", kernel.name),
+                detail: format!("{set:?}, {asked:?}, {blocks} thread blocks fit"),
+            });
+        }
+        Ok(Geometry {
+            blocks_per_multiprocessor: (blocks as u32).min(MAX_BLOCKS_PER_MULTIPROCESSOR),
+            shared_bytes,
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! Which kernel decodes which block: the work of a decode as the kernels take it. Nothing here
+//! talks to a device, so that tests run the same work through the emulator.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use codec::device::{BlockTask, KernelTable, PlaneSpecs, TaskGroup, plane_kind, staging};
+use codec::pair::expand_all;
+use codec::rans::DecodeTable;
+use codec::split::{ElementLayout, Width};
+
+use crate::decode::layout_of;
+use crate::error::{Error, Result};
+use crate::format::{Index, PlaneRecord, TensorRecord, decode_frequencies};
+
+/// Blocks of a tensor that are to be decoded.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// The tensor's number in the index.
+    pub(crate) tensor: usize,
+    /// Its blocks.
+    pub(crate) blocks: Range<usize>,
+    /// Device address of the first of the blocks.
+    pub(crate) payload: u64,
+    /// Device address of the first decoded byte.
+    pub(crate) out: u64,
+}
+
+/// A kernel and how it is launched.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Kernel {
+    pub(crate) name: String,
+    /// Bytes of shared memory for each warp.
+    pub(crate) bytes_per_warp: u32,
+    /// Whether it takes plane specs.
+    pub(crate) general: bool,
+}
+
+/// One launch: a kernel and its tasks, grouped by table.
+#[derive(Debug, Clone)]
+pub(crate) struct Launch {
+    pub(crate) kernel: Kernel,
+    /// The groups' `first_task` counts from the start of all tasks.
+    pub(crate) groups: Vec<TaskGroup>,
+    pub(crate) tasks: usize,
+}
+
+/// Everything that the kernels of a decode read, but the payload.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Work {
+    pub(crate) launches: Vec<Launch>,
+    pub(crate) tasks: Vec<BlockTask>,
+    pub(crate) tables: Vec<KernelTable>,
+    pub(crate) specs: Vec<PlaneSpecs>,
+    /// For each status word: tensor and block.
+    pub(crate) blocks: Vec<(usize, usize)>,
+}
+
+/// Tasks of one kernel with one table.
+type Bucket = BTreeMap<(Kernel, u32), Vec<BlockTask>>;
+
+impl Work {
+    /// The work of `requests`, which name blocks of a validated index.
+    pub(crate) fn new(index: &Index, requests: &[Request]) -> Result<Self> {
+        let mut builder = Builder { index, work: Self::default(), tables: BTreeMap::new() };
+        let mut buckets = Bucket::new();
+        for request in requests {
+            builder.add(request, &mut buckets)?;
+        }
+        let mut work = builder.work;
+        for ((kernel, table), tasks) in buckets {
+            let group =
+                TaskGroup { first_task: work.tasks.len() as u32, tasks: tasks.len() as u32, table };
+            match work.launches.last_mut() {
+                Some(launch) if launch.kernel == kernel => {
+                    launch.groups.push(group);
+                    launch.tasks += tasks.len();
+                }
+                _ => work.launches.push(Launch { kernel, groups: vec![group], tasks: tasks.len() }),
+            }
+            work.tasks.extend(tasks);
+        }
+        Ok(work)
+    }
+}
+
+struct Builder<'a> {
+    index: &'a Index,
+    work: Work,
+    /// Tables of the index that have a position among the kernels' tables.
+    tables: BTreeMap<u32, u32>,
+}
+
+impl Builder<'_> {
+    fn add(&mut self, request: &Request, buckets: &mut Bucket) -> Result<()> {
+        let record = &self.index.tensors[request.tensor];
+        let layout = layout_of(record).ok_or_else(|| Error::Internal {
+            detail: format!("tensor {} was not validated", record.name),
+        })?;
+        let first_specs = self.work.specs.len();
+        let mut plans = Vec::new();
+        for plan in &record.plans {
+            let tables = self.plan_tables(plan)?;
+            self.work.specs.push(plane_specs(record, plan, &tables));
+            let table = tables.iter().rev().flatten().next().copied().unwrap_or(0);
+            let kernel = kernel_for(layout, record.states_per_lane, plan);
+            // The general kernel looks its tables up itself, so its tasks need no grouping.
+            plans.push((kernel.clone(), if kernel.general { 0 } else { table }));
+        }
+        let width = u64::from(record.width);
+        let elements = record.bytes / width;
+        let mut block_at = request.payload;
+        for number in request.blocks.clone() {
+            let block = record.blocks[number];
+            let first = number as u64 * u64::from(record.block_elements);
+            let count = u64::from(record.block_elements).min(elements - first);
+            let skipped = request.blocks.start as u64 * u64::from(record.block_elements) * width;
+            let plan = usize::from(block.plan);
+            let task = BlockTask {
+                block: block_at,
+                out: request.out + first * width - skipped,
+                block_bytes: block.bytes,
+                elements: count as u32,
+                specs: (first_specs + plan) as u32,
+                status: self.work.blocks.len() as u32,
+            };
+            self.work.blocks.push((request.tensor, number));
+            buckets.entry(plans[plan].clone()).or_default().push(task);
+            block_at += u64::from(block.bytes);
+        }
+        // Kernels without streams still copy a table, which must exist.
+        if self.work.tables.is_empty() {
+            self.work.tables.push(EMPTY_TABLE);
+        }
+        Ok(())
+    }
+
+    /// The kernels' number of each plane's table.
+    fn plan_tables(&mut self, plan: &[PlaneRecord]) -> Result<Vec<Option<u32>>> {
+        plan.iter().map(|record| record.table().map(|id| self.table(id)).transpose()).collect()
+    }
+
+    fn table(&mut self, id: u32) -> Result<u32> {
+        if let Some(&number) = self.tables.get(&id) {
+            return Ok(number);
+        }
+        let record = &self.index.tables[id as usize];
+        let frequencies = decode_frequencies(&record.frequencies)
+            .map_err(|detail| Error::Internal { detail: format!("table {id}: {detail}") })?;
+        let table = DecodeTable::new(&frequencies);
+        self.work.tables.push(KernelTable {
+            entries: table.entries().map(|entry| entry.0),
+            expanded: expand_all(&record.ranks.unwrap_or_default()),
+        });
+        let number = self.work.tables.len() as u32 - 1;
+        self.tables.insert(id, number);
+        Ok(number)
+    }
+}
+
+const EMPTY_TABLE: KernelTable =
+    KernelTable { entries: [0; codec::constants::TABLE_SIZE], expanded: [0; 256] };
+
+fn plane_specs(record: &TensorRecord, plan: &[PlaneRecord], tables: &[Option<u32>]) -> PlaneSpecs {
+    let mut specs = PlaneSpecs {
+        kinds: [plane_kind::RAW; 8],
+        constants: [0; 8],
+        tables: [0; 8],
+        rotated: u32::from(record.rotated),
+        states_per_lane: u32::from(record.states_per_lane),
+    };
+    for (plane, (record, table)) in plan.iter().zip(tables).enumerate() {
+        specs.kinds[plane] = match record {
+            PlaneRecord::Raw => plane_kind::RAW,
+            PlaneRecord::Constant(value) => {
+                specs.constants[plane] = *value;
+                plane_kind::CONSTANT
+            }
+            PlaneRecord::Symbols(_) => plane_kind::SYMBOLS,
+            PlaneRecord::Pairs(_) => plane_kind::PAIRS,
+            PlaneRecord::NibblePairs(_) => plane_kind::NIBBLE_PAIRS,
+        };
+        specs.tables[plane] = table.unwrap_or(0);
+    }
+    specs
+}
+
+/// The kernel for a plan: a fast one where there is one, otherwise the general one of the width.
+pub(crate) fn kernel_for(
+    layout: ElementLayout,
+    states_per_lane: u8,
+    plan: &[PlaneRecord],
+) -> Kernel {
+    let width = layout.width.bytes();
+    let lower_are_raw = plan[..width - 1].iter().all(|record| *record == PlaneRecord::Raw);
+    let fast = match (layout.width, layout.rotated, plan[width - 1]) {
+        (Width::One, _, PlaneRecord::NibblePairs(_)) => Some(("nibbles", 1)),
+        (Width::One, _, PlaneRecord::Symbols(_)) => Some(("symbols", 0)),
+        (Width::One, false, PlaneRecord::Pairs(_)) => Some(("pairs", 0)),
+        (Width::Two, true, PlaneRecord::Pairs(_)) => Some(("pairs", 1)),
+        (Width::Two, true, PlaneRecord::Symbols(_)) => Some(("symbols", 1)),
+        (Width::Four, true, PlaneRecord::Pairs(_)) => Some(("pairs", 3)),
+        _ => None,
+    };
+    match fast.filter(|_| lower_are_raw) {
+        Some((coding, raw_planes)) => {
+            let rotated = if layout.rotated { "_rotated" } else { "" };
+            Kernel {
+                name: format!("decode_{width}_{coding}{rotated}_{states_per_lane}"),
+                bytes_per_warp: staging::bytes_per_warp(raw_planes),
+                general: false,
+            }
+        }
+        None => {
+            Kernel { name: format!("decode_{width}_general"), bytes_per_warp: 0, general: true }
+        }
+    }
+}
