@@ -45,6 +45,12 @@ const fn aligned(bytes: u32) -> u32 {
     bytes.next_multiple_of(BLOCK_ALIGNMENT as u32)
 }
 
+/// The lowest `count` bytes of a word, for what lies beyond a part is not to be taken for its own:
+/// bytes that states carry are added to zeros.
+fn first_bytes(word: u32, count: u32) -> u32 {
+    if count >= 4 { word } else { word & !(u32::MAX << (8 * count)) }
+}
+
 fn has_stream(kind: u8) -> bool {
     kind != plane_kind::RAW && kind != plane_kind::CONSTANT
 }
@@ -143,13 +149,14 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
             let this = offset + 4 * word;
             if 4 * word < Self::RUN && this < length {
                 let from = self.part(at + this);
-                bytes[word as usize] = if Self::RUN < 4 {
+                let loaded = if Self::RUN < 4 {
                     // SAFETY: within the part or its padding; a multiple of 2.
                     unsafe { u32::from(global::load_u16(from.cast())) }
                 } else {
                     // SAFETY: within the part or its padding; a multiple of 4.
                     unsafe { global::load_u32(from.cast()) }
                 };
+                bytes[word as usize] = first_bytes(loaded, length - this);
             }
             word += 1;
         }
@@ -229,7 +236,8 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
             let at = offset + 4 * (word / 2);
             let raw = if at < length {
                 // SAFETY: within the raw nibbles or their padding; a multiple of 4.
-                unsafe { global::load_u32(self.part(stream.raw_at + at).cast()) }
+                let loaded = unsafe { global::load_u32(self.part(stream.raw_at + at).cast()) };
+                first_bytes(loaded, length - at)
             } else {
                 0
             };

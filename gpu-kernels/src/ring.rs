@@ -8,7 +8,6 @@
 //! it is used up, when two more lie before the first need of it, so that at least
 //! `WORD_SLOTS - 2` issues of copies come in between; raw planes are issued two units ahead.
 
-use codec::constants::BLOCK_ALIGNMENT;
 use codec::device::staging::{RAW_SLOTS, SLOT_BYTES as SLOT, WORD_SLOTS};
 use cuda_std::async_copy;
 use cuda_std::shared::SharedAddress;
@@ -25,7 +24,7 @@ const HALF_WARP: u32 = 16;
 
 const _: () = assert!(PENDING <= WORD_SLOTS - 2 && RAW_AHEAD < RAW_SLOTS);
 
-/// A part of a block in device memory. Its last 16 bytes may be padding, which is in the block too.
+/// A part of a block in device memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Source {
     /// First byte; a multiple of 16.
@@ -51,7 +50,7 @@ impl<const RAW: usize> Rings<RAW> {
     ///
     /// # Safety
     ///
-    /// The sources are readable up to the next multiple of 16 after their length, `at` is a
+    /// The sources are readable, `at` is a
     /// multiple of the words' ring with [`codec::device::staging::bytes_per_warp`] of shared
     /// memory, and all lanes call this together.
     #[inline(always)]
@@ -149,16 +148,11 @@ impl<const RAW: usize> Rings<RAW> {
 /// Copies 16 bytes of `source`, or zeros where it has ended.
 #[inline(always)]
 unsafe fn copy(source: Source, offset: u32, target: SharedAddress) {
-    const _: () = assert!(BLOCK_ALIGNMENT == 16);
-    let inside = offset < source.length;
-    let from = if inside { offset } else { 0 };
-    // SAFETY: `from` is below the length, which the caller lets be read up to a multiple of 16; of
-    // what lies outside, no bytes are read.
+    // What follows the source is not copied: bytes that states carry are added to zeros.
+    let left = source.length.saturating_sub(offset);
+    let from = if left > 0 { offset } else { 0 };
+    // SAFETY: `from + left` is at most the length, and no more than `left` bytes are read.
     unsafe {
-        async_copy::copy_16_partial(
-            target,
-            source.start.add(from as usize),
-            if inside { 16 } else { 0 },
-        );
+        async_copy::copy_16_partial(target, source.start.add(from as usize), left.min(16));
     }
 }

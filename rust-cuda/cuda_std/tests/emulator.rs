@@ -25,9 +25,14 @@ fn results(grid: &Grid, kernel: impl Fn() -> u32 + 'static) -> Result<Vec<u32>, 
     Ok(kept.iter().map(Cell::get).collect())
 }
 
-fn both_orders(grid: &Grid) -> [Grid; 2] {
-    [LaneOrder::Ascending, LaneOrder::Descending]
-        .map(|lane_order| Grid { lane_order, ..grid.clone() })
+fn all_orders(grid: &Grid) -> [Grid; 4] {
+    [
+        (LaneOrder::Ascending, 0),
+        (LaneOrder::Descending, 0),
+        (LaneOrder::Ascending, 3),
+        (LaneOrder::Descending, 3),
+    ]
+    .map(|(lane_order, warp_lead)| Grid { lane_order, warp_lead, ..grid.clone() })
 }
 
 fn grid(blocks: u32, threads_per_block: u32) -> Grid {
@@ -53,7 +58,7 @@ fn threads_know_where_they_are() {
 
 #[test]
 fn a_ballot_is_of_the_lanes_of_its_warp() {
-    for grid in both_orders(&grid(2, 64)) {
+    for grid in all_orders(&grid(2, 64)) {
         let found = results(&grid, || {
             let thread = thread::thread_idx_x();
             let first = warp::warp_vote_ballot(ALL, thread.is_multiple_of(3));
@@ -72,7 +77,7 @@ fn a_ballot_is_of_the_lanes_of_its_warp() {
 
 #[test]
 fn a_shuffle_takes_the_value_of_the_lane_that_is_named() {
-    for grid in both_orders(&grid(1, 64)) {
+    for grid in all_orders(&grid(1, 64)) {
         let found = results(&grid, || {
             let thread = thread::thread_idx_x();
             warp::warp_shuffle_idx(ALL, 1000 + thread, thread + 5)
@@ -103,7 +108,7 @@ fn swap_through_shared(barrier: impl Fn()) -> u32 {
 
 #[test]
 fn a_barrier_orders_accesses_of_different_warps() {
-    for grid in both_orders(&grid(2, 64)) {
+    for grid in all_orders(&grid(2, 64)) {
         let found = results(&grid, || swap_through_shared(thread::sync_threads)).unwrap();
         assert!(
             found.iter().enumerate().all(|(thread, &value)| value as usize == 63 - thread % 64)
@@ -114,9 +119,19 @@ fn a_barrier_orders_accesses_of_different_warps() {
 #[test]
 fn without_a_barrier_half_of_the_threads_come_too_early() {
     let poison = u32::from_ne_bytes([POISON; 4]);
-    for grid in both_orders(&grid(1, 64)) {
+    for grid in all_orders(&grid(1, 64)) {
         let found = results(&grid, || swap_through_shared(|| ())).unwrap();
         assert_eq!(found.iter().filter(|&&value| value == poison).count(), 32);
+    }
+}
+
+#[test]
+fn a_barrier_of_the_warp_does_not_hold_up_a_warp_that_leads() {
+    let poison = u32::from_ne_bytes([POISON; 4]);
+    for (warp_lead, early) in [(0, 0), (1, 32)] {
+        let grid = Grid { warp_lead, ..grid(1, 64) };
+        let found = results(&grid, || swap_through_shared(|| warp::sync_warp(ALL))).unwrap();
+        assert_eq!(found.iter().filter(|&&value| value == poison).count(), early);
     }
 }
 

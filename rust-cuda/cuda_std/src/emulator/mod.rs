@@ -11,8 +11,8 @@
 //!
 //! Shared memory begins as [`POISON`]. Asynchronous copies move their bytes at the last moment that
 //! the hardware may, when they are waited for, or at the first ([`CopyTiming`]); lanes go in
-//! ascending or descending order ([`LaneOrder`]). So a missing wait or barrier changes results in
-//! at least one of these ways.
+//! ascending or descending order ([`LaneOrder`]), and warps together or one ahead of the others
+//! ([`Grid::warp_lead`]). So a missing wait or barrier changes results in at least one of these ways.
 //!
 //! Not seen: plain dereferences of pointers in a kernel, which are ordinary ones of the host, and
 //! loops without collectives that do not end.
@@ -67,6 +67,9 @@ pub struct Grid {
     pub global: Option<Vec<GlobalRange>>,
     /// The order in which lanes run between collectives.
     pub lane_order: LaneOrder,
+    /// How many collectives of its own a warp may complete while the others of its thread block
+    /// wait for their turn; with 0 all warps advance together.
+    pub warp_lead: u32,
     /// When asynchronous copies move their bytes.
     pub copy_timing: CopyTiming,
 }
@@ -80,6 +83,7 @@ impl Default for Grid {
             shared_bytes: 0,
             global: None,
             lane_order: LaneOrder::Ascending,
+            warp_lead: 0,
             copy_timing: CopyTiming::Late,
         }
     }

@@ -119,18 +119,38 @@ impl Block {
         self.threads.iter().all(|thread| matches!(thread.state, State::Ended))
     }
 
-    /// Runs every thread that may go on.
+    /// Runs every thread that may go on, one warp after the other.
     fn run_ready(&mut self, active: &Active) -> Result<(), EmulationError> {
-        let count = self.threads.len();
-        for turn in 0..count {
-            let number = match active.grid.lane_order {
-                LaneOrder::Ascending => turn,
-                LaneOrder::Descending => count - 1 - turn,
-            };
-            if let State::Ready(answer) = self.threads[number].state {
-                let position = ThreadPosition { block: self.number, thread: number as u32 };
+        let warps = self.threads.len().div_ceil(WARP_SIZE as usize);
+        for turn in 0..warps {
+            let warp = in_order(active.grid.lane_order, turn, warps);
+            self.run_warp(active, warp)?;
+            for _ in 0..active.grid.warp_lead {
+                if !complete_in_warp(self.warp(warp).1) {
+                    break;
+                }
+                self.run_warp(active, warp)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A warp's first thread's number, and its threads.
+    fn warp(&mut self, number: usize) -> (usize, &mut [Thread]) {
+        let first = number * WARP_SIZE as usize;
+        let end = self.threads.len().min(first + WARP_SIZE as usize);
+        (first, &mut self.threads[first..end])
+    }
+
+    fn run_warp(&mut self, active: &Active, number: usize) -> Result<(), EmulationError> {
+        let block = self.number;
+        let (first, lanes) = self.warp(number);
+        for turn in 0..lanes.len() {
+            let lane = in_order(active.grid.lane_order, turn, lanes.len());
+            if let State::Ready(answer) = lanes[lane].state {
+                let position = ThreadPosition { block, thread: (first + lane) as u32 };
                 active.set_current(position);
-                self.threads[number].resume(answer, position)?;
+                lanes[lane].resume(answer, position)?;
             }
         }
         Ok(())
@@ -163,6 +183,14 @@ impl Block {
             .min_by_key(|(group, _)| group.waiting_at == Some(Collective::SyncThreads))
             .expect("a thread block that has not ended and cannot go on has lanes that wait");
         EmulationError::Divergence { block: self.number, waiting: *waiting, missing }
+    }
+}
+
+/// Which of `count` comes at this turn.
+fn in_order(order: LaneOrder, turn: usize, count: usize) -> usize {
+    match order {
+        LaneOrder::Ascending => turn,
+        LaneOrder::Descending => count - 1 - turn,
     }
 }
 

@@ -1,0 +1,123 @@
+//! The kernels, and the plans that they are for.
+
+use std::fmt;
+
+use codec::block::PlaneCoding::{self, Constant, NibblePairs, Pairs, Raw, Symbols};
+use codec::constants::MAX_WIDTH;
+use codec::device::{BlockTask, KernelTable, PlaneSpecs, TaskGroup, staging};
+use codec::split::{ElementLayout, Width};
+use gpu_kernels::{fast, general};
+
+use super::blocks::Plan;
+
+type FastKernel =
+    unsafe fn(*const TaskGroup, u32, *mut u32, *const BlockTask, *const KernelTable, *mut u32);
+
+type GeneralKernel = unsafe fn(
+    *const TaskGroup,
+    u32,
+    *mut u32,
+    *const BlockTask,
+    *const KernelTable,
+    *mut u32,
+    *const PlaneSpecs,
+);
+
+/// A kernel's entry point.
+#[derive(Clone, Copy)]
+pub(crate) enum Kernel {
+    Fast(FastKernel),
+    General(GeneralKernel),
+}
+
+/// A kernel with a plan for it.
+pub(crate) struct Subject {
+    name: &'static str,
+    pub(crate) kernel: Kernel,
+    pub(crate) plan: Plan,
+    /// Shared memory of a warp.
+    pub(crate) bytes_per_warp: u32,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Plan { layout, states_per_lane, planes } = self.plan;
+        let planes = &planes[..self.plan.width()];
+        let rotated = layout.rotated;
+        write!(formatter, "{} ({planes:?}, rotated {rotated}, {states_per_lane})", self.name)
+    }
+}
+
+fn plan(planes: &[PlaneCoding], rotated: bool, states_per_lane: usize) -> Plan {
+    let width = Width::from_bytes(planes.len()).expect("as many planes as elements have bytes");
+    let mut all = [Raw; MAX_WIDTH];
+    all[..planes.len()].copy_from_slice(planes);
+    Plan { layout: ElementLayout { width, rotated }, states_per_lane, planes: all }
+}
+
+/// All fast kernels: codings of the planes, planes that are staged, rotation, kernels with one and
+/// with two states per lane.
+pub(crate) fn fast_subjects() -> Vec<Subject> {
+    let mut subjects = Vec::new();
+    macro_rules! both {
+        ($planes:expr, $staged:literal, $rotated:literal, $one:ident, $two:ident) => {
+            let kernels = [
+                (stringify!($one), fast::$one as FastKernel, 1),
+                (stringify!($two), fast::$two as FastKernel, 2),
+            ];
+            subjects.extend(kernels.map(|(name, kernel, states)| Subject {
+                name,
+                kernel: Kernel::Fast(kernel),
+                plan: plan(&$planes, $rotated, states),
+                bytes_per_warp: staging::bytes_per_warp($staged),
+            }));
+        };
+    }
+    both!([Raw, Pairs], 1, true, decode_2_pairs_rotated_1, decode_2_pairs_rotated_2);
+    both!([Raw, Symbols], 1, true, decode_2_symbols_rotated_1, decode_2_symbols_rotated_2);
+    both!([Raw, Raw, Raw, Pairs], 3, true, decode_4_pairs_rotated_1, decode_4_pairs_rotated_2);
+    both!([NibblePairs], 1, false, decode_1_nibbles_1, decode_1_nibbles_2);
+    both!([NibblePairs], 1, true, decode_1_nibbles_rotated_1, decode_1_nibbles_rotated_2);
+    both!([Symbols], 0, false, decode_1_symbols_1, decode_1_symbols_2);
+    both!([Symbols], 0, true, decode_1_symbols_rotated_1, decode_1_symbols_rotated_2);
+    both!([Pairs], 0, false, decode_1_pairs_1, decode_1_pairs_2);
+    subjects
+}
+
+/// The general kernels with plans of every kind of plane.
+pub(crate) fn general_subjects() -> Vec<Subject> {
+    let plans: [(&'static str, GeneralKernel, &[PlaneCoding], bool); 15] = [
+        ("decode_1_general", general::decode_1_general, &[Symbols], true),
+        ("decode_1_general", general::decode_1_general, &[Pairs], false),
+        ("decode_1_general", general::decode_1_general, &[Pairs], true),
+        ("decode_1_general", general::decode_1_general, &[NibblePairs], false),
+        ("decode_1_general", general::decode_1_general, &[NibblePairs], true),
+        ("decode_1_general", general::decode_1_general, &[Raw], false),
+        ("decode_2_general", general::decode_2_general, &[Raw, Pairs], false),
+        ("decode_2_general", general::decode_2_general, &[Symbols, Pairs], true),
+        ("decode_2_general", general::decode_2_general, &[Constant(7), Symbols], false),
+        ("decode_2_general", general::decode_2_general, &[Symbols, Raw], true),
+        (
+            "decode_4_general",
+            general::decode_4_general,
+            &[Raw, Symbols, Constant(0x81), Pairs],
+            true,
+        ),
+        ("decode_4_general", general::decode_4_general, &[Symbols; 4], false),
+        ("decode_4_general", general::decode_4_general, &[Raw, Raw, Raw, Symbols], true),
+        (
+            "decode_8_general",
+            general::decode_8_general,
+            &[Raw, Raw, Symbols, Constant(0), Symbols, Raw, Raw, Symbols],
+            true,
+        ),
+        ("decode_8_general", general::decode_8_general, &[Symbols; 8], false),
+    ];
+    let subject = |(name, kernel, planes, rotated), states| Subject {
+        name,
+        kernel: Kernel::General(kernel),
+        plan: plan(planes, rotated, states),
+        bytes_per_warp: 0,
+    };
+    plans.into_iter().flat_map(|plan| [1, 2].map(|states| subject(plan, states))).collect()
+}
