@@ -18,8 +18,8 @@
 //! ```
 //!
 //! What [`Encoder::encode_layer`] returns is a whole `.wcodec` file with one I8 tensor, which
-//! [`Checkpoint::from_bytes`] opens too. A file has a fixed part of some 9 KB; many small layers
-//! are better stored together with [`crate::encode_safetensors_bytes`].
+//! [`Checkpoint::from_bytes`] opens too. A file has a fixed part of some hundred bytes; many small
+//! layers are better stored together with [`crate::encode_safetensors_bytes`].
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +33,8 @@ use crate::safetensors::{Dtype, TensorData, build};
 
 /// Name of the one tensor of a layer's file.
 const LAYER_NAME: &str = "layer";
+/// Layers may be small, and are read from memory.
+const SECTION_ALIGNMENT: usize = 64;
 /// Entry of the file's metadata that holds the tile shape.
 const TILE_KEY: &str = "tile";
 
@@ -87,7 +89,6 @@ impl fmt::Display for TileShape {
 
 /// How an [`Encoder`] encodes. Start from the default and set what differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct EncoderOptions {
     /// The tile shape to record.
     pub tile: TileShape,
@@ -179,6 +180,7 @@ impl Encoder {
         };
         let file = build(&[layer], &[(TILE_KEY, &self.options.tile.to_string())])?;
         let options = EncodeOptions {
+            section_alignment: SECTION_ALIGNMENT,
             block_elements: self.options.block_elements,
             states_per_lane: self.options.states_per_lane,
             ..EncodeOptions::default()

@@ -11,7 +11,7 @@ use super::blocks::{BlockDecoder, BlockInput};
 use super::elements::Decoded;
 use super::validate::validate;
 use crate::error::{Error, Result, quoted};
-use crate::format::{ChunkRecord, Envelope, Index, SECTION_ALIGNMENT, TensorRecord, decode_index};
+use crate::format::{ChunkRecord, Envelope, Index, TensorRecord, decode_index};
 use crate::gpu::Decoder;
 use crate::hash::xxh3;
 use crate::mapped::MappedFile;
@@ -25,6 +25,8 @@ pub struct Checkpoint {
     format_version: u32,
     pub(crate) index: Index,
     by_name: HashMap<String, usize>,
+    /// Where the payload section begins.
+    payload_start: u64,
     /// For each tensor, where each of its chunks begins: block number and payload offset.
     chunk_starts: Vec<Vec<ChunkStart>>,
     /// What restores and verifies; without one the CPU does.
@@ -75,7 +77,7 @@ impl Checkpoint {
 
     fn read(storage: Storage, path: &Path) -> Result<Self> {
         let file = storage.bytes();
-        let Envelope { version, footer } = Envelope::read(file, path)?;
+        let Envelope { version, alignment, footer } = Envelope::read(file, path)?;
         let index = &file[footer.index_offset as usize..][..footer.index_bytes as usize];
         let found = xxh3(index);
         if found != footer.index_xxh3 {
@@ -84,13 +86,14 @@ impl Checkpoint {
         let index = decode_index(index, &footer, path)?;
         validate(&index, &footer, path)?;
         let by_name = index.tensors.iter().enumerate().map(|(n, t)| (t.name.clone(), n)).collect();
-        let chunk_starts = index.tensors.iter().map(chunk_starts).collect();
+        let chunk_starts = index.tensors.iter().map(|t| chunk_starts(t, alignment)).collect();
         Ok(Self {
             storage,
             path: path.to_owned(),
             format_version: version,
             index,
             by_name,
+            payload_start: alignment,
             chunk_starts,
             decoder: None,
         })
@@ -141,7 +144,7 @@ impl Checkpoint {
     pub(crate) fn payload_or_zero(&self) -> &[u8] {
         let bytes = |tensor: &TensorRecord| tensor.chunks.iter().map(|c| c.bytes).sum::<u64>();
         let end = self.index.tensors.iter().map(bytes).sum::<u64>().max(1);
-        &self.storage.bytes()[SECTION_ALIGNMENT as usize..][..end as usize]
+        &self.storage.bytes()[self.payload_start as usize..][..end as usize]
     }
 
     /// Frequency tables of the file.
@@ -180,8 +183,8 @@ impl Storage {
     }
 }
 
-fn chunk_starts(tensor: &TensorRecord) -> Vec<ChunkStart> {
-    let mut start = ChunkStart { block: 0, offset: SECTION_ALIGNMENT + tensor.payload_offset };
+fn chunk_starts(tensor: &TensorRecord, payload_start: u64) -> Vec<ChunkStart> {
+    let mut start = ChunkStart { block: 0, offset: payload_start + tensor.payload_offset };
     let advance = |chunk: &ChunkRecord| {
         let this = start;
         start.block += chunk.blocks as usize;

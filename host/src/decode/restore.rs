@@ -10,7 +10,6 @@ use crate::progress::Progress;
 
 /// How to write the original file again.
 #[derive(Clone, Default)]
-#[non_exhaustive]
 pub struct RestoreOptions {
     /// Whether an existing file is replaced.
     pub overwrite: bool,

@@ -8,23 +8,37 @@ use super::corrupt;
 use super::limits::{MAX_INDEX_BYTES, MAX_INDEX_INFLATION, NEWEST_READABLE_VERSION, VERSION};
 use crate::error::{Error, Result};
 
-/// Sections start at multiples of this many bytes.
+/// What the starts of sections are multiples of, unless a file's header says less.
 pub(crate) const SECTION_ALIGNMENT: u64 = 4096;
+/// The least that sections may be aligned to, which is the size of the header.
+pub(crate) const MIN_SECTION_ALIGNMENT: u64 = FileHeader::BYTES as u64;
 
 const HEADER_MAGIC: [u8; 8] = *b"\x89WCODEC\n";
 const FOOTER_MAGIC: [u8; 8] = *b"WCODECix";
 
-/// The first 64 bytes: magic, version, zeros.
+/// The first 64 bytes: magic, version, how often the section alignment is halved, zeros.
 pub(crate) struct FileHeader;
 
 impl FileHeader {
     pub(crate) const BYTES: usize = 64;
 
-    pub(crate) fn bytes() -> [u8; Self::BYTES] {
+    /// Where the alignment's byte lies.
+    const HALVINGS_AT: usize = 12;
+
+    /// The header of a file whose sections are aligned to `alignment`, a power of two from
+    /// [`MIN_SECTION_ALIGNMENT`] to [`SECTION_ALIGNMENT`].
+    pub(crate) fn bytes(alignment: u64) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..8].copy_from_slice(&HEADER_MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[Self::HALVINGS_AT] = (SECTION_ALIGNMENT / alignment).ilog2() as u8;
         bytes
+    }
+
+    /// The alignment that a header names.
+    fn alignment(header: &[u8; Self::BYTES]) -> Option<u64> {
+        let alignment = SECTION_ALIGNMENT.checked_shr(header[Self::HALVINGS_AT].into())?;
+        (alignment >= MIN_SECTION_ALIGNMENT).then_some(alignment)
     }
 }
 
@@ -68,6 +82,8 @@ impl Footer {
 /// Both fixed parts, read and checked against the file's length.
 pub(crate) struct Envelope {
     pub(crate) version: u32,
+    /// Where the payload begins, and what the index' start is a multiple of.
+    pub(crate) alignment: u64,
     pub(crate) footer: Footer,
 }
 
@@ -80,7 +96,7 @@ impl Envelope {
             return Err(Error::Truncated {
                 what: path.display().to_string(),
                 location: "its fixed header and footer".into(),
-                expected: SECTION_ALIGNMENT + Footer::BYTES as u64,
+                expected: MIN_SECTION_ALIGNMENT + Footer::BYTES as u64,
                 actual: file.len() as u64,
             });
         };
@@ -114,17 +130,20 @@ impl Envelope {
             inflated_index_bytes: field(3),
             index_xxh3: field(4),
         };
-        footer.check_positions(file, path)?;
-        Ok(Self { version, footer })
+        let alignment = FileHeader::alignment(header).ok_or_else(|| {
+            corrupt(path, "offset 12", "it names an alignment that no writer uses")
+        })?;
+        footer.check_positions(file, alignment, path)?;
+        Ok(Self { version, alignment, footer })
     }
 }
 
 impl Footer {
-    fn check_positions(&self, file: &[u8], path: &Path) -> Result<()> {
-        let payload_end = SECTION_ALIGNMENT.checked_add(self.payload_bytes);
+    fn check_positions(&self, file: &[u8], alignment: u64, path: &Path) -> Result<()> {
+        let payload_end = alignment.checked_add(self.payload_bytes);
         let index_end = self.index_offset.checked_add(self.index_bytes);
         let positions = payload_end
-            .and_then(|end| end.checked_next_multiple_of(SECTION_ALIGNMENT))
+            .and_then(|end| end.checked_next_multiple_of(alignment))
             .zip(index_end.and_then(|end| end.checked_add(Self::BYTES as u64)));
         if positions != Some((self.index_offset, file.len() as u64)) {
             return Err(corrupt(path, "the footer", "its positions do not fit the file's length"));
@@ -137,8 +156,9 @@ impl Footer {
             return Err(corrupt(path, "the footer", "the index has a length no writer gives it"));
         }
         // The positions add up to the file's length, so these ranges lie within it.
-        let payload_end = (SECTION_ALIGNMENT + self.payload_bytes) as usize;
-        let gaps = [12..SECTION_ALIGNMENT as usize, payload_end..self.index_offset as usize];
+        let payload_end = (alignment + self.payload_bytes) as usize;
+        let header_end = FileHeader::HALVINGS_AT + 1;
+        let gaps = [header_end..alignment as usize, payload_end..self.index_offset as usize];
         for gap in gaps {
             if let Some(at) = file[gap.clone()].iter().position(|&byte| byte != 0) {
                 let location = format!("offset {}", gap.start + at);
@@ -154,10 +174,14 @@ mod tests {
     use super::*;
 
     fn file(payload: &[u8], index: &[u8]) -> Vec<u8> {
-        let mut file = FileHeader::bytes().to_vec();
-        file.resize(SECTION_ALIGNMENT as usize, 0);
+        aligned_file(payload, index, SECTION_ALIGNMENT)
+    }
+
+    fn aligned_file(payload: &[u8], index: &[u8], alignment: u64) -> Vec<u8> {
+        let mut file = FileHeader::bytes(alignment).to_vec();
+        file.resize(alignment as usize, 0);
         file.extend(payload);
-        file.resize(file.len().next_multiple_of(SECTION_ALIGNMENT as usize), 0);
+        file.resize(file.len().next_multiple_of(alignment as usize), 0);
         let footer = Footer {
             payload_bytes: payload.len() as u64,
             index_offset: file.len() as u64,
@@ -180,19 +204,23 @@ mod tests {
 
     #[test]
     fn every_truncation_and_every_flip_outside_payload_and_index_is_found() {
-        let file = file(&[7; 100], &[9; 33]);
-        for length in 0..file.len() {
-            assert!(Envelope::read(&file[..length], Path::new("x")).is_err(), "length {length}");
-        }
-        let covered = 4096..4196;
-        let index = 8192..8192 + 33;
-        for bit in 0..8 * file.len() {
-            if covered.contains(&(bit / 8)) || index.contains(&(bit / 8)) {
-                continue;
+        for alignment in [SECTION_ALIGNMENT, 256, MIN_SECTION_ALIGNMENT] {
+            let file = aligned_file(&[7; 100], &[9; 33], alignment);
+            let footer = Envelope::read(&file, Path::new("x")).unwrap().footer;
+            for length in 0..file.len() {
+                let cut = Envelope::read(&file[..length], Path::new("x"));
+                assert!(cut.is_err(), "length {length}");
             }
-            let mut flipped = file.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(Envelope::read(&flipped, Path::new("x")).is_err(), "bit {bit}");
+            let payload = alignment as usize..alignment as usize + 100;
+            let index = footer.index_offset as usize..footer.index_offset as usize + 33;
+            for bit in 0..8 * file.len() {
+                if payload.contains(&(bit / 8)) || index.contains(&(bit / 8)) {
+                    continue;
+                }
+                let mut flipped = file.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(Envelope::read(&flipped, Path::new("x")).is_err(), "bit {bit}");
+            }
         }
     }
 

@@ -6,7 +6,7 @@ mod frequencies;
 mod index;
 mod limits;
 
-pub(crate) use envelope::{Envelope, FileHeader, Footer, SECTION_ALIGNMENT};
+pub(crate) use envelope::{Envelope, FileHeader, Footer, MIN_SECTION_ALIGNMENT, SECTION_ALIGNMENT};
 pub(crate) use frequencies::{decode_frequencies, encode_frequencies};
 pub(crate) use index::{
     BlockRecord, ChunkRecord, Index, PlaneRecord, TableRecord, TensorRecord, decode_index,

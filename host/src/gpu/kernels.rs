@@ -16,7 +16,7 @@ use super::work::Kernel;
 use crate::error::{Error, Result};
 
 /// The kernels, for compute capability 8.0 and later; the driver compiles them for its device.
-const PTX: &str = include_str!("kernels.ptx");
+const PTX: &str = include_str!(env!("WCODEC_KERNELS_PTX"));
 
 /// Threads of a thread block: eight warps share a table.
 pub(super) const THREADS: u32 = 256;

@@ -103,7 +103,16 @@ fn files_that_are_no_layer_are_refused() {
 #[test]
 fn damage_is_found() {
     let (mut encoded, _) = Encoder::default().encode_layer(&weights(40, 40), 40, 40).unwrap();
-    encoded[4096 + 100] ^= 1;
+    // The payload begins after the header's 64 bytes.
+    encoded[64 + 100] ^= 1;
     let error = Decoder::new().decode_layer(&encoded, 40, 40).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_small_layer_is_not_drowned_by_fixed_parts() {
+    // Four bits of entropy in eight: what is not payload stays below a twentieth.
+    let small: Vec<i8> = weights(64, 64).into_iter().map(|w| w & 15).collect();
+    let (encoded, stats) = Encoder::default().encode_layer(&small, 64, 64).unwrap();
+    assert!(stats.compression_ratio() > 1.2, "{} bytes", encoded.len());
 }

@@ -67,6 +67,9 @@ pub struct Toolchain {
     pub(crate) library_source: Option<PathBuf>,
 }
 
+/// Looks at one place; the error says what is missing there.
+type Find = fn() -> Result<Toolchain, String>;
+
 /// Looks for a toolchain, in this order: the one that [`RUSTC_VARIABLE`] names, and then no other;
 /// Debian's, in `/usr/bin`; rustup's `nightly`.
 ///
@@ -82,7 +85,7 @@ pub fn find_toolchain() -> Result<Toolchain, BuildError> {
     }
     let mut rejected =
         vec![Rejected { candidate: RUSTC_VARIABLE.to_owned(), reason: "is not set".to_owned() }];
-    let candidates: [(&str, fn() -> Result<Toolchain, String>); 2] = [
+    let candidates: [(&str, Find); 2] = [
         (DEBIAN_RUSTC, || examine(Path::new(DEBIAN_RUSTC), running_cargo())),
         ("rustup's nightly", rustup_nightly),
     ];

@@ -5,6 +5,7 @@ use std::os::raw::{c_char, c_int, c_uchar, c_uint, c_ushort, c_void};
 use cust_raw::*;
 
 use crate::library::function;
+use crate::result::known;
 
 /// Defines functions of the driver under their own names. Each looks the real one up and calls it.
 macro_rules! forward {
@@ -17,15 +18,16 @@ macro_rules! forward {
         #[unsafe(no_mangle)]
         #[allow(non_snake_case, clippy::too_many_arguments)]
         pub(crate) unsafe extern "C" fn $name($($argument: $type),*) -> CUresult {
-            // SAFETY: the type is that of cuda.h for this name, as bound by `cust_raw`.
+            // SAFETY: the type is that of cuda.h for this name, as bound by `cust_raw`; its
+            // enumeration of results is an `int` in C.
             let found = unsafe {
-                function::<unsafe extern "C" fn($($type),*) -> CUresult>(stringify!($name))
+                function::<unsafe extern "C" fn($($type),*) -> c_int>(stringify!($name))
             };
             match found {
                 None => CUresult::CUDA_ERROR_STUB_LIBRARY,
                 Some(Err(_)) => CUresult::CUDA_ERROR_NOT_FOUND,
                 // SAFETY: the caller keeps the function's own conditions.
-                Some(Ok(function)) => unsafe { function($($argument),*) },
+                Some(Ok(function)) => known(unsafe { function($($argument),*) }),
             }
         }
     )* };

@@ -7,6 +7,7 @@
 
 mod forwarders;
 mod library;
+mod result;
 
 pub use cust;
 pub use cust_raw as raw;

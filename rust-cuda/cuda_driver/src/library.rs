@@ -57,7 +57,9 @@ pub fn available() -> Result<(), Unavailable> {
 /// # Safety
 ///
 /// `F` is the type of the function.
-pub(crate) unsafe fn function<F>(name: &str) -> Option<Result<Symbol<'static, F>, libloading::Error>> {
+pub(crate) unsafe fn function<F>(
+    name: &str,
+) -> Option<Result<Symbol<'static, F>, libloading::Error>> {
     let library = library().ok()?;
     // SAFETY: the caller's promise.
     Some(unsafe { library.get::<F>(name.as_bytes()) })

@@ -43,10 +43,10 @@ fn update() -> Result<String, String> {
 
 fn check() -> Result<String, String> {
     let root = root();
+    let (built, record) = build(&root).map_err(|error| error.to_string())?;
     let recorded = Record::read(&root.join(RECORD)).map_err(|error| error.to_string())?;
     let present =
         fs::read(root.join(PTX)).map_err(|error| format!("cannot read {PTX}: {error}"))?;
-    let (built, record) = build(&root).map_err(|error| error.to_string())?;
     if recorded.sources != record.sources {
         return Err(format!("{RECORD} is of other sources: run `{UPDATE_COMMAND}`"));
     }
