@@ -50,9 +50,11 @@ fn measure(decoder: &Decoder, setting: &str) -> Result<(), Failure> {
         [path] => std::fs::read(path)?,
         _ => return Err(format!("{setting} is no setting").into()),
     };
-    let mut options = EncodeOptions::default();
-    options.block_elements = block << 10;
-    options.states_per_lane = states;
+    let options = EncodeOptions {
+        block_elements: block << 10,
+        states_per_lane: states,
+        ..EncodeOptions::default()
+    };
     let (encoded, _) = encode_safetensors_bytes(&file, &options)?;
     let checkpoint = Checkpoint::from_bytes(encoded)?;
     let start = parse(&file, setting.as_ref())?.data_start as usize;

@@ -147,11 +147,11 @@ fn json_of_encode_decode_and_verify_describes_the_file() {
     );
     let decode = place.json(
         &["decode", "m.safetensors.wcodec", "-o", "back"],
-        "command input output original_bytes encoded_bytes ratio sha256 seconds tensors",
+        "command input output original_bytes encoded_bytes ratio sha256 seconds tensors device",
     );
     let verify = place.json(
         &["verify", "m.safetensors.wcodec"],
-        "command input against original_bytes encoded_bytes ratio sha256 seconds tensors chunks",
+        "command input against original_bytes encoded_bytes ratio sha256 seconds tensors chunks device",
     );
     let encoded_bytes = place.read("m.safetensors.wcodec").len();
     for value in [&encode, &decode, &verify] {
@@ -165,6 +165,29 @@ fn json_of_encode_decode_and_verify_describes_the_file() {
     assert_eq!(decode["output"], "back");
     assert_eq!(verify["against"], Value::Null);
     assert_eq!(sum(&encode["dtypes"], "tensors"), encode["tensors"].as_u64().unwrap());
+}
+
+/// The binary starts without a driver, says so, and decodes on the CPU; with one it uses the GPU.
+#[test]
+fn the_same_binary_runs_with_and_without_a_gpu() {
+    let place = Workplace::encoded();
+    let gpu = place.json(&["gpu"], "command devices reason");
+    let devices = gpu["devices"].as_array().unwrap();
+    assert_eq!(devices.is_empty(), gpu["reason"].is_string());
+    let arguments = ["decode", "m.safetensors.wcodec", "-o", "auto", "--device", "auto"];
+    let keys =
+        "command input output original_bytes encoded_bytes ratio sha256 seconds tensors device";
+    let decoded = place.json(&arguments, keys);
+    assert_eq!(place.read("auto"), DEMO_CHECKPOINT);
+    let device = decoded["device"].as_str().unwrap();
+    if devices.is_empty() {
+        assert!(device.starts_with("the CPU (the GPU cannot"), "{device}");
+        let refused = ["decode", "m.safetensors.wcodec", "-o", "gpu", "--device", "cuda:0"];
+        place.run(&refused).failure().code(12).stderr(contains("the GPU cannot be used"));
+        assert!(!place.0.path().join("gpu").exists());
+    } else if devices[0]["supported"] == true {
+        assert!(device.starts_with("cuda:0"), "{device}");
+    }
 }
 
 #[test]

@@ -17,9 +17,8 @@ fn main() -> Result<()> {
     let original = safetensors_file(&golden_tensors())?;
     println!("original: {} bytes, SHA-256 {}", original.len(), hex(&Sha256::digest(&original)));
     for GoldenFile { name, states_per_lane } in GOLDEN_FILES {
-        let mut options = EncodeOptions::default();
-        options.block_elements = 1024;
-        options.states_per_lane = states_per_lane;
+        let options =
+            EncodeOptions { block_elements: 1024, states_per_lane, ..EncodeOptions::default() };
         let (encoded, _) = encode_safetensors_bytes(&original, &options)?;
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
         let mut file = AtomicFile::create(&path, replace)?;

@@ -244,8 +244,7 @@ fn a_target_that_exists_is_left_alone() {
     assert_eq!(fs::read(&taken).unwrap(), b"precious");
     folder.assert_holds_only(&["m.safetensors", "m.wcodec", "taken"]);
 
-    let mut options = RestoreOptions::default();
-    options.overwrite = true;
+    let options = RestoreOptions { overwrite: true, ..RestoreOptions::default() };
     Checkpoint::open(&encoded).unwrap().restore(&taken, &options).unwrap();
     assert_eq!(fs::read(&taken).unwrap(), original);
 }
@@ -257,8 +256,7 @@ fn a_failed_overwrite_leaves_the_old_file() {
     damaged[4096 + 1000] ^= 1;
     let input = folder.write("m.wcodec", &damaged);
     let output = folder.write("out.safetensors", b"precious");
-    let mut options = RestoreOptions::default();
-    options.overwrite = true;
+    let options = RestoreOptions { overwrite: true, ..RestoreOptions::default() };
     let result = Checkpoint::open(input).unwrap().restore(&output, &options);
     assert_fails(result, ErrorKind::Corrupt, &["model.first.weight", "chunk 0"]);
     assert_eq!(fs::read(&output).unwrap(), b"precious");
@@ -302,13 +300,11 @@ fn arguments_out_of_range() {
     let kind = ErrorKind::InvalidInput;
     let file = safetensors_file(&[]).unwrap();
     for block_elements in [0, 512, 3000, 1 << 18] {
-        let mut options = EncodeOptions::default();
-        options.block_elements = block_elements;
+        let options = EncodeOptions { block_elements, ..EncodeOptions::default() };
         let parts = ["block_elements", "power of two from 1024 to 131072"];
         assert_fails(encode_safetensors_bytes(&file, &options), kind, &parts);
     }
-    let mut options = EncodeOptions::default();
-    options.states_per_lane = 3;
+    let options = EncodeOptions { states_per_lane: 3, ..EncodeOptions::default() };
     let parts = ["states_per_lane", "neither 1 nor 2"];
     assert_fails(encode_safetensors_bytes(&file, &options), kind, &parts);
 

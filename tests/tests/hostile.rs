@@ -77,9 +77,7 @@ fn encode(
     states_per_lane: usize,
 ) -> (Vec<u8>, Parts) {
     let original = safetensors_file(tensors).unwrap();
-    let mut options = EncodeOptions::default();
-    options.block_elements = block_elements;
-    options.states_per_lane = states_per_lane;
+    let options = EncodeOptions { block_elements, states_per_lane, ..EncodeOptions::default() };
     let (encoded, _) = encode_safetensors_bytes(&original, &options).unwrap();
     (original, Parts::of(&encoded))
 }

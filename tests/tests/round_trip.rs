@@ -8,10 +8,7 @@ use wcodec::{Checkpoint, EncodeOptions, RestoreOptions, Tensor, encode_safetenso
 use wcodec_tests::{Pattern, Random, TestTensor, all_dtypes, safetensors_file};
 
 fn options(block_elements: usize, states_per_lane: usize) -> EncodeOptions {
-    let mut options = EncodeOptions::default();
-    options.block_elements = block_elements;
-    options.states_per_lane = states_per_lane;
-    options
+    EncodeOptions { block_elements, states_per_lane, ..EncodeOptions::default() }
 }
 
 /// Encodes `tensors` and compares everything that can be read of the result with them.

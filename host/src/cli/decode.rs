@@ -13,9 +13,8 @@ use super::{directory, gpu, paths, progress};
 pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
     let input = &arguments.input;
     let output = paths::decoded(input, arguments.output.as_deref())?;
-    let mut options = RestoreOptions::default();
-    options.overwrite = common.force;
-    options.progress = progress::bar("Decoding", common);
+    let options =
+        RestoreOptions { overwrite: common.force, progress: progress::bar("Decoding", common) };
     if input.is_dir() {
         gpu::refuse_directory(arguments.device, input)?;
         let report = restore_directory(input, &output, &options)?;

@@ -26,12 +26,15 @@ pub(super) fn run(arguments: &Encode, common: &Common) -> Result<Answer> {
 }
 
 fn options(arguments: &Encode, common: &Common) -> EncodeOptions {
-    let mut options = EncodeOptions::default();
-    options.block_elements = arguments.block_elements.unwrap_or(options.block_elements);
-    options.states_per_lane = arguments.states_per_lane.unwrap_or(options.states_per_lane);
-    options.overwrite = common.force;
-    options.progress = progress::bar("Encoding", common);
-    options
+    let defaults = EncodeOptions::default();
+
+    EncodeOptions {
+        block_elements: arguments.block_elements.unwrap_or(defaults.block_elements),
+        states_per_lane: arguments.states_per_lane.unwrap_or(defaults.states_per_lane),
+        overwrite: common.force,
+        progress: progress::bar("Encoding", common),
+        ..defaults
+    }
 }
 
 /// Totals of an encode, dtype by dtype.

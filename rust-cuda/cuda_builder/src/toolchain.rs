@@ -11,7 +11,7 @@ use crate::error::{BuildError, Rejected};
 /// The environment variable that names the rustc to use.
 pub const RUSTC_VARIABLE: &str = "WCODEC_KERNEL_RUSTC";
 
-/// The first release whose NVPTX backend compiles the kernels without spilling.
+/// The oldest release that the kernels are known to compile with.
 pub(crate) const MINIMUM: Version = Version { major: 1, minor: 96, patch: 0 };
 
 /// Where Debian's packages put rustc.
