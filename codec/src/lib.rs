@@ -6,14 +6,15 @@
 //! - [`rans`]: the entropy coder, one lane's step at a time, and the reference loops over 32 lanes;
 //! - [`pair`]: two exponents (or nibbles) as one symbol, with escapes;
 //! - [`split`]: which bits of an element go into which plane, and the way back;
-//! - [`block`]: how the planes of one block lie in its bytes.
+//! - [`block`]: how the planes of one block lie in its bytes;
+//! - [`simd`]: the decoder for the processor's vectors, the only place with unsafe code.
 //!
 //! `docs/FORMAT.md` describes the same things for someone who writes a reader of their own.
 
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 pub mod block;
@@ -21,4 +22,5 @@ pub mod constants;
 pub mod device;
 pub mod pair;
 pub mod rans;
+pub mod simd;
 pub mod split;

@@ -16,7 +16,14 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// xxh3 with 64 bits.
 pub(crate) fn xxh3(bytes: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(bytes)
+    twox_hash::XxHash3_64::oneshot(bytes)
+}
+
+/// A tensor's checksum from those of its decoded blocks in order: so blocks can be hashed by
+/// several threads, each while its bytes are in the cache.
+pub(crate) fn of_blocks(checksums: &[u64]) -> u64 {
+    let bytes: Vec<u8> = checksums.iter().flat_map(|checksum| checksum.to_le_bytes()).collect();
+    xxh3(&bytes)
 }
 
 /// Lower-case hexadecimal digits, two a byte.

@@ -34,6 +34,7 @@ mod hash;
 mod layer;
 mod mapped;
 mod progress;
+mod simd;
 
 pub use decode::{Checkpoint, Decoded, Element, RestoreOptions, Tensor, VerifyReport};
 pub use directory::{
@@ -47,6 +48,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use hash::hex;
 pub use layer::{Decoder, EncodeStats, Encoder, EncoderOptions, TileShape};
 pub use progress::Progress;
+pub use simd::simd_level;
 
 /// A small checkpoint of real weights, for demonstrations and tests: a `.safetensors` file with
 /// one or more tensors of each common dtype, cut from MiniLM and SmolLM2 (Apache-2.0).

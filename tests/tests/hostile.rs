@@ -4,10 +4,10 @@
 //! The files are forged after `docs/FORMAT.md`, without any help of the library.
 
 use rayon::prelude::*;
+use twox_hash::XxHash3_64;
 use wcodec::safetensors::Dtype;
 use wcodec::{Checkpoint, EncodeOptions, encode_safetensors_bytes};
 use wcodec_tests::{Pattern, Random, TestTensor, safetensors_file};
-use xxhash_rust::xxh3::xxh3_64;
 
 const FOOTER_BYTES: usize = 64;
 const PAYLOAD_START: usize = 4096;
@@ -47,13 +47,13 @@ impl Parts {
             file.len() as u64,
             index_bytes,
             index_bytes,
-            xxh3_64(&self.index),
+            XxHash3_64::oneshot(&self.index),
             1,
         ]
         .iter()
         .flat_map(|field| field.to_le_bytes())
         .collect();
-        footer.extend(xxh3_64(&footer).to_le_bytes());
+        footer.extend(XxHash3_64::oneshot(&footer).to_le_bytes());
         footer.extend_from_slice(b"WCODECix");
         file.extend_from_slice(&self.index);
         file.extend_from_slice(&footer);
@@ -154,11 +154,11 @@ fn assert_changed_blocks_are_harmless(tensor: &TestTensor, coding: &str) {
         let checkpoint = Checkpoint::from_bytes(parts.file()).unwrap();
         let plans = checkpoint.tensor("t").unwrap().plans();
         assert!(plans[0].1.ends_with(coding), "no {coding} in {plans:?}");
-        let checksum = xxh3_64(&parts.payload);
+        let checksum = XxHash3_64::oneshot(&parts.payload);
         bits_to_try(&parts.payload).for_each(|bit| {
             let mut forged = parts.clone();
             forged.payload[bit / 8] ^= 1 << (bit % 8);
-            forged.replace_in_index(checksum, xxh3_64(&forged.payload));
+            forged.replace_in_index(checksum, XxHash3_64::oneshot(&forged.payload));
             let what = || format!("{coding}: bit {} of byte {}", bit % 8, bit / 8);
             assert_harmless(&forged, &original, what);
         });
@@ -199,7 +199,7 @@ fn an_index_that_inflates_without_end_is_refused() {
         let mut file = parts.file();
         let footer = file.len() - FOOTER_BYTES;
         file[footer + 24..][..8].copy_from_slice(&inflated.to_le_bytes());
-        let checksum = xxh3_64(&file[footer..][..48]);
+        let checksum = XxHash3_64::oneshot(&file[footer..][..48]);
         file[footer + 48..][..8].copy_from_slice(&checksum.to_le_bytes());
         let error = Checkpoint::from_bytes(file).unwrap_err();
         assert_eq!(error.kind(), wcodec::ErrorKind::Corrupt, "{error}");

@@ -114,6 +114,10 @@ fn fill_in_escapes(escapes: &[u8], symbols: &[u8], values: &mut [u8]) -> Result<
         if pair < next || symbols.get(pair) != Some(&ESCAPE_SYMBOL) {
             return Err(BlockError::Escape { index });
         }
+        let (at, [first, second]) = (2 * pair, escape.values().to_le_bytes());
+        if at + 1 == values.len() && first != second {
+            return Err(BlockError::Escape { index });
+        }
         next = pair + 1;
         let target = values[2 * pair..].iter_mut().take(2);
         target.zip(escape.values().to_le_bytes()).for_each(|(byte, value)| *byte = value);

@@ -7,6 +7,7 @@ use super::*;
 use crate::constants::{ALPHABET, RANKS};
 use crate::pair::ranks_of;
 use crate::rans::{Frequencies, StreamError, normalize};
+use crate::simd::{BlockInput, Level, PieceBuffers};
 use crate::split::{Width, split_planes};
 
 /// Tables that fit `spec` and `elements`: frequencies of what occurs, ranks by frequency.
@@ -79,7 +80,23 @@ fn decode(spec: &BlockSpec, tables: &Tables, block: &[u8]) -> Result<Vec<u8>, Bl
     let refs = core::array::from_fn(|plane| tables.decode[plane].as_ref());
     let mut scratch = vec![0x55; decode_scratch_bytes(spec)];
     let mut out = vec![0x55; spec.decoded_bytes()];
-    decode_block(spec, &refs, block, &mut scratch, &mut out).map(|()| out)
+    let decoded = decode_block(spec, &refs, block, &mut scratch, &mut out).map(|()| out);
+    let mut buffers = [PieceBuffers::default(), PieceBuffers::default()];
+    let input = BlockInput { tables: refs, bytes: block };
+    for level in Level::available() {
+        let [mut one, mut two, mut three] = [(); 3].map(|()| vec![0x55; spec.decoded_bytes()]);
+        let [first, _] = &mut buffers;
+        let right = [
+            level.decode_blocks(spec, [input], core::array::from_mut(first), [&mut one]),
+            level.decode_blocks(spec, [input; 2], &mut buffers, [&mut two, &mut three]),
+        ];
+        let name = level.name();
+        assert_eq!(right, [decoded.is_ok(); 2], "{name} differs from {:?}", decoded.as_ref().err());
+        if let Ok(decoded) = &decoded {
+            assert!([one, two, three].iter().all(|out| out == decoded), "{name}: other bytes");
+        }
+    }
+    decoded
 }
 
 /// Elements whose top byte varies over some 40 values around 120, most of them few.
@@ -128,7 +145,10 @@ fn specs(elements: usize) -> Vec<BlockSpec> {
 
 #[test]
 fn every_plan_comes_back_at_boundary_lengths() {
-    for elements in [0, 1, 2, 63, 64, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1021, 4099] {
+    for elements in [
+        0, 1, 2, 63, 64, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1021, 2049, 4095, 4096, 4097,
+        6145,
+    ] {
         for spec in specs(elements) {
             let data = weights(spec.layout.width.bytes(), elements);
             let tables = tables(&spec, &data);

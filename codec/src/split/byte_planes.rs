@@ -1,6 +1,7 @@
 //! Elements of 1, 2, 4 or 8 bytes as that many byte planes.
 
 use super::{ElementLayout, Width};
+use crate::constants::MAX_WIDTH;
 
 /// Cuts little-endian `elements` into planes: `planes[p * count..][i]` is byte `p` of element `i`.
 ///
@@ -18,12 +19,73 @@ pub fn split_planes(layout: ElementLayout, elements: &[u8], planes: &mut [u8]) {
 /// Puts planes, as [`split_planes`] makes them, together again.
 pub fn merge_planes(layout: ElementLayout, planes: &[u8], elements: &mut [u8]) {
     assert_eq!(elements.len(), planes.len(), "planes of another size than their elements");
-    match layout.width {
-        Width::One => merge::<1>(planes, elements, |v| v.rotate_right_in(8, layout.rotated)),
-        Width::Two => merge::<2>(planes, elements, |v| v.rotate_right_in(16, layout.rotated)),
-        Width::Four => merge::<4>(planes, elements, |v| v.rotate_right_in(32, layout.rotated)),
-        Width::Eight => merge::<8>(planes, elements, |v| v.rotate_right_in(64, layout.rotated)),
+    let count = elements.len() / layout.width.bytes();
+    let mut rows: [&[u8]; MAX_WIDTH] = [&[]; MAX_WIDTH];
+    for (plane, row) in rows.iter_mut().enumerate().take(layout.width.bytes()) {
+        *row = &planes[plane * count..][..count];
     }
+    merge_rows(layout, &rows[..layout.width.bytes()], elements);
+}
+
+/// The same where each plane is a slice of its own: as many as the elements have bytes, each with
+/// a byte for every element. Other numbers panic.
+#[inline(always)]
+pub fn merge_rows(layout: ElementLayout, rows: &[&[u8]], elements: &mut [u8]) {
+    if layout.rotated {
+        merge_rows_as::<true>(layout.width, rows, elements);
+    } else {
+        merge_rows_as::<false>(layout.width, rows, elements);
+    }
+}
+
+#[inline(always)]
+fn merge_rows_as<const ROTATED: bool>(width: Width, rows: &[&[u8]], elements: &mut [u8]) {
+    match (width, rows) {
+        (Width::One, [row]) => {
+            let unrotate = |byte: u8| if ROTATED { byte.rotate_right(1) } else { byte };
+            assert_eq!(row.len(), elements.len(), "planes of another size than their elements");
+            elements.iter_mut().zip(*row).for_each(|(element, &byte)| *element = unrotate(byte));
+        }
+        (Width::Two, [low, high]) => {
+            let elements = elements.as_chunks_mut::<2>().0;
+            let (low, high) = (&low[..elements.len()], &high[..elements.len()]);
+            for ((element, &low), &high) in elements.iter_mut().zip(low).zip(high) {
+                let bits = u16::from(low) | u16::from(high) << 8;
+                *element = (if ROTATED { bits.rotate_right(1) } else { bits }).to_le_bytes();
+            }
+        }
+        (Width::Four, [a, b, c, d]) => {
+            let elements = elements.as_chunks_mut::<4>().0;
+            let [a, b, c, d] = [a, b, c, d].map(|row| &row[..elements.len()]);
+            for ((((element, &a), &b), &c), &d) in elements.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                let bits = u32::from_le_bytes([a, b, c, d]);
+                *element = (if ROTATED { bits.rotate_right(1) } else { bits }).to_le_bytes();
+            }
+        }
+        (Width::Eight, rows) => {
+            assert_eq!(rows.len(), 8, "another number of planes than an element has bytes");
+            for (number, element) in elements.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                let bits = u64::from_le_bytes(core::array::from_fn(|plane| rows[plane][number]));
+                *element = (if ROTATED { bits.rotate_right(1) } else { bits }).to_le_bytes();
+            }
+        }
+        _ => panic!("another number of planes than an element has bytes"),
+    }
+}
+
+/// Gives the little-endian `element` another byte in its last plane.
+#[inline(always)]
+pub fn replace_top_byte(layout: ElementLayout, element: &mut [u8], value: u8) {
+    let bits = 8 * element.len() as u32;
+    let mut wide = [0; 8];
+    wide[..element.len()].copy_from_slice(element);
+    let rotated = u64::from_le_bytes(wide).rotate_left_in(bits, layout.rotated);
+    let mut bytes = rotated.to_le_bytes();
+    bytes[element.len() - 1] = value;
+    // What a rotation left above the element does not count.
+    bytes[element.len()..].fill(0);
+    let merged = u64::from_le_bytes(bytes).rotate_right_in(bits, layout.rotated);
+    element.copy_from_slice(&merged.to_le_bytes()[..element.len()]);
 }
 
 /// Rotation by one bit within the low `bits` bits of a `u64`.
@@ -62,23 +124,6 @@ fn split<const W: usize>(elements: &[u8], planes: &mut [u8], rotate: impl Fn(u64
     }
 }
 
-#[inline(always)]
-fn merge<const W: usize>(planes: &[u8], elements: &mut [u8], rotate: impl Fn(u64) -> u64) {
-    let elements = elements.as_chunks_mut::<W>().0;
-    if elements.is_empty() {
-        return;
-    }
-    let mut rows = planes.chunks_exact(elements.len());
-    let rows: [&[u8]; W] = core::array::from_fn(|_| rows.next().unwrap_or_default());
-    for (i, element) in elements.iter_mut().enumerate() {
-        let mut wide = [0; 8];
-        for (byte, row) in wide.iter_mut().zip(rows) {
-            *byte = row[i];
-        }
-        element.copy_from_slice(&rotate(u64::from_le_bytes(wide)).to_le_bytes()[..W]);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +146,25 @@ mod tests {
                     merge_planes(layout, &planes, &mut back);
                     assert!(back == elements, "{layout:?} with {count} elements");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_top_byte_is_that_of_the_last_plane() {
+        for width in WIDTHS {
+            for rotated in [false, true] {
+                let layout = ElementLayout { width, rotated };
+                let elements: Vec<u8> =
+                    (0..5 * width.bytes()).map(|i| (i * 91 % 256) as u8).collect();
+                let mut planes = vec![0; elements.len()];
+                split_planes(layout, &elements, &mut planes);
+                planes[(width.bytes() - 1) * 5 + 3] = 0xC3;
+                let mut expected = vec![0; elements.len()];
+                merge_planes(layout, &planes, &mut expected);
+                let mut found = elements;
+                replace_top_byte(layout, &mut found[3 * width.bytes()..][..width.bytes()], 0xC3);
+                assert!(found == expected, "{layout:?}");
             }
         }
     }

@@ -9,7 +9,7 @@ mod byte_planes;
 mod nibbles;
 mod packed;
 
-pub use byte_planes::{merge_planes, split_planes};
+pub use byte_planes::{merge_planes, merge_rows, replace_top_byte, split_planes};
 pub use nibbles::{merge_nibbles, split_nibbles};
 pub use packed::{merge_four_nibbles, unrotate_bytes, unrotate_halves};
 

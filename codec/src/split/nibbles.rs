@@ -17,13 +17,26 @@ pub fn split_nibbles(layout: ElementLayout, elements: &[u8], symbols: &mut [u8],
 }
 
 /// The inverse of [`split_nibbles`].
+#[inline(always)]
 pub fn merge_nibbles(layout: ElementLayout, symbols: &[u8], raw: &[u8], elements: &mut [u8]) {
-    let rotate = |byte: u8| if layout.rotated { byte.rotate_right(1) } else { byte };
-    for ((pair, &symbol), &raw) in elements.chunks_mut(2).zip(symbols).zip(raw) {
-        pair[0] = rotate(symbol << 4 | raw & 0x0F);
-        if let Some(second) = pair.get_mut(1) {
-            *second = rotate(symbol & 0xF0 | raw >> 4);
-        }
+    if layout.rotated {
+        merge(symbols, raw, elements, |byte| byte.rotate_right(1));
+    } else {
+        merge(symbols, raw, elements, |byte| byte);
+    }
+}
+
+#[inline(always)]
+fn merge(symbols: &[u8], raw: &[u8], elements: &mut [u8], unrotate: impl Fn(u8) -> u8) {
+    let first = |symbol: u8, raw: u8| unrotate(symbol << 4 | raw & 0x0F);
+    let second = |symbol: u8, raw: u8| unrotate(symbol & 0xF0 | raw >> 4);
+    let (pairs, last) = elements.as_chunks_mut::<2>();
+    for ((pair, &symbol), &raw) in pairs.iter_mut().zip(symbols).zip(raw) {
+        *pair = [first(symbol, raw), second(symbol, raw)];
+    }
+    if let [last] = last {
+        let at = pairs.len();
+        *last = first(symbols[at], raw[at]);
     }
 }
 

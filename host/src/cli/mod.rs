@@ -35,6 +35,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<Answer> {
     let common = &arguments.common;
     start_threads(common.threads)?;
+    wcodec::simd_level()?;
     match &arguments.command {
         Command::Encode(encode) => encode::run(encode, common),
         Command::Decode(decode) => decode::run(decode, common),

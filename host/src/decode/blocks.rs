@@ -3,73 +3,112 @@
 use codec::block::{BlockSpec, DecodeTables, PlaneCoding, decode_block, decode_scratch_bytes};
 use codec::constants::MAX_WIDTH;
 use codec::rans::DecodeTable;
+use codec::simd::{BlockInput, PieceBuffers};
 use codec::split::{ElementLayout, Width};
 
 use crate::error::{Error, Result};
 use crate::format::{Index, PlaneRecord, TensorRecord, decode_frequencies};
+use crate::hash::xxh3;
+use crate::simd::level;
 
-/// Decode tables that a thread keeps; neighbouring blocks mostly share theirs.
-const CACHED_TABLES: usize = 16;
+/// Decode tables that a decoder keeps, 16 KiB each; neighbouring blocks mostly share theirs.
+const CACHED_TABLES: usize = 64;
+
+/// Blocks that are decoded at a time: while one waits for its tables, the processor works on others.
+const TOGETHER: usize = 2;
 
 /// One thread's tables and buffers.
-#[derive(Default)]
 pub(crate) struct BlockDecoder {
     /// The newest last.
     tables: Vec<(u32, Box<DecodeTables>)>,
-    scratch: Vec<u8>,
+    buffers: Vec<PieceBuffers>,
 }
 
-/// A block of a tensor, as [`BlockDecoder::decode`] needs it.
-pub(crate) struct BlockInput<'a> {
+impl Default for BlockDecoder {
+    fn default() -> Self {
+        Self { tables: Vec::new(), buffers: vec![PieceBuffers::default(); TOGETHER] }
+    }
+}
+
+/// A block of a tensor, as [`BlockDecoder`] needs it.
+pub(crate) struct Block<'a> {
     pub(crate) tensor: &'a TensorRecord,
     /// The block's number in the tensor.
     pub(crate) number: usize,
     pub(crate) plan: &'a [PlaneRecord],
     pub(crate) bytes: &'a [u8],
+    /// The elements' bytes; their length says how many there are.
+    pub(crate) out: &'a mut [u8],
+    /// Receives the xxh3 of what is in `out` then.
+    pub(crate) checksum: &'a mut u64,
 }
 
 impl BlockDecoder {
-    /// Decodes a block of a validated index into `out`, whose length says how many elements it has.
-    pub(crate) fn decode(
-        &mut self,
-        index: &Index,
-        input: &BlockInput<'_>,
-        out: &mut [u8],
-    ) -> Result<()> {
-        let corrupt = |detail: String| Error::Corrupt {
-            what: format!("tensor {}", crate::error::quoted(&input.tensor.name)),
-            location: format!("block {}", input.number),
-            detail,
-        };
-        let layout = layout_of(input.tensor).ok_or_else(|| corrupt("impossible width".into()))?;
-        let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
-        for (plane, record) in planes.iter_mut().zip(input.plan) {
-            *plane = record.coding();
+    /// Decodes blocks of a validated index, several at a time where they are of the same kind.
+    pub(crate) fn decode(&mut self, index: &Index, blocks: &mut [Block<'_>]) -> Result<()> {
+        let mut rest = blocks;
+        while !rest.is_empty() {
+            // Two states per lane keep the processor busy by themselves.
+            let one_state = rest[0].tensor.states_per_lane == 1;
+            let done = if one_state && self.decode_together::<TOGETHER>(index, rest)? {
+                TOGETHER
+            } else {
+                self.decode_alone(index, &mut rest[0])?;
+                1
+            };
+            let (now, later) = rest.split_at_mut(done);
+            now.iter_mut().for_each(|block| *block.checksum = xxh3(block.out));
+            rest = later;
         }
-        for id in input.plan.iter().filter_map(|record| record.table()) {
-            self.prepare(index, id).map_err(corrupt)?;
-        }
-        let tables = std::array::from_fn(|plane| {
-            let id = input.plan.get(plane)?.table()?;
-            self.tables.iter().find(|(known, _)| *known == id).map(|(_, tables)| &**tables)
-        });
-        let spec = BlockSpec {
-            layout,
-            elements: out.len() / layout.width.bytes(),
-            states_per_lane: usize::from(input.tensor.states_per_lane),
-            planes,
-        };
-        let needed = decode_scratch_bytes(&spec);
-        if self.scratch.len() < needed {
-            self.scratch.resize(needed, 0);
-        }
-        decode_block(&spec, &tables, input.bytes, &mut self.scratch, out)
-            .map_err(|error| corrupt(error.to_string()))
+        Ok(())
     }
 
-    /// Makes a table the newest of the cache. A plan names at most [`MAX_WIDTH`] of them, so that
-    /// none of one plan's tables pushes out another.
-    fn prepare(&mut self, index: &Index, id: u32) -> Result<(), String> {
+    /// Whether there are `B` blocks of the same kind, all of them right: then they are decoded. If
+    /// not, the outputs are unspecified.
+    fn decode_together<const B: usize>(
+        &mut self,
+        index: &Index,
+        blocks: &mut [Block<'_>],
+    ) -> Result<bool> {
+        let Some(blocks) = blocks.first_chunk_mut::<B>() else { return Ok(false) };
+        let spec = blocks[0].spec()?;
+        for block in &*blocks {
+            if block.spec()? != spec {
+                return Ok(false);
+            }
+            self.prepare(index, block)?;
+        }
+        let inputs = blocks.each_ref().map(|block| block.input(&self.tables));
+        let outs = blocks.each_mut().map(|block| &mut *block.out);
+        let buffers = self.buffers.first_chunk_mut().expect("B is at most TOGETHER");
+        Ok(level().decode_blocks(&spec, inputs, buffers, outs))
+    }
+
+    fn decode_alone(&mut self, index: &Index, block: &mut Block<'_>) -> Result<()> {
+        self.prepare(index, block)?;
+        let spec = block.spec()?;
+        let input = block.input(&self.tables);
+        let buffers = self.buffers.first_chunk_mut().expect("there is at least one");
+        if level().decode_blocks(&spec, [input], buffers, [block.out]) {
+            return Ok(());
+        }
+        // Something is wrong with the block; the reference decoder says what.
+        let mut scratch = vec![0; decode_scratch_bytes(&spec)];
+        decode_block(&spec, &input.tables, block.bytes, &mut scratch, block.out)
+            .map_err(|error| block.corrupt(error.to_string()))
+    }
+
+    /// Makes sure that the tables of a block are there. A plan names at most [`MAX_WIDTH`] of them,
+    /// so that none of the tables of blocks that are decoded together pushes out another.
+    fn prepare(&mut self, index: &Index, block: &Block<'_>) -> Result<()> {
+        for id in block.plan.iter().filter_map(|record| record.table()) {
+            self.prepare_table(index, id).map_err(|detail| block.corrupt(detail))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a table the newest of the cache.
+    fn prepare_table(&mut self, index: &Index, id: u32) -> Result<(), String> {
         if let Some(at) = self.tables.iter().position(|(known, _)| *known == id) {
             let tables = self.tables.remove(at);
             self.tables.push(tables);
@@ -91,7 +130,44 @@ impl BlockDecoder {
     }
 }
 
-const _: () = assert!(CACHED_TABLES >= MAX_WIDTH);
+const _: () = assert!(CACHED_TABLES >= TOGETHER * MAX_WIDTH);
+
+impl<'a> Block<'a> {
+    /// The block with its tables, which [`BlockDecoder::prepare`] has made.
+    fn input<'t>(&self, known: &'t [(u32, Box<DecodeTables>)]) -> BlockInput<'t>
+    where
+        'a: 't,
+    {
+        let tables = std::array::from_fn(|plane| {
+            let id = self.plan.get(plane)?.table()?;
+            known.iter().find(|(known, _)| *known == id).map(|(_, tables)| &**tables)
+        });
+        BlockInput { tables, bytes: self.bytes }
+    }
+
+    fn spec(&self) -> Result<BlockSpec> {
+        let layout =
+            layout_of(self.tensor).ok_or_else(|| self.corrupt("impossible width".into()))?;
+        let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
+        for (plane, record) in planes.iter_mut().zip(self.plan) {
+            *plane = record.coding();
+        }
+        Ok(BlockSpec {
+            layout,
+            elements: self.out.len() / layout.width.bytes(),
+            states_per_lane: usize::from(self.tensor.states_per_lane),
+            planes,
+        })
+    }
+
+    fn corrupt(&self, detail: String) -> Error {
+        Error::Corrupt {
+            what: format!("tensor {}", crate::error::quoted(&self.tensor.name)),
+            location: format!("block {}", self.number),
+            detail,
+        }
+    }
+}
 
 /// The layout that a record describes; `None` for a width that does not exist.
 pub(crate) fn layout_of(tensor: &TensorRecord) -> Option<ElementLayout> {

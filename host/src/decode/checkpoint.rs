@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::blocks::{BlockDecoder, BlockInput};
+use super::blocks::{Block, BlockDecoder};
 use super::elements::Decoded;
 use super::validate::validate;
 use crate::error::{Error, Result, quoted};
 use crate::format::{ChunkRecord, Envelope, Index, TensorRecord, decode_index};
 use crate::gpu::Decoder;
-use crate::hash::xxh3;
+use crate::hash::{of_blocks, xxh3};
 use crate::mapped::MappedFile;
 use crate::safetensors::Dtype;
 
@@ -31,7 +31,13 @@ pub struct Checkpoint {
     chunk_starts: Vec<Vec<ChunkStart>>,
     /// What restores and verifies; without one the CPU does.
     decoder: Option<Arc<Decoder>>,
+    /// Tables and buffers that no thread is using at the moment.
+    block_decoders: Mutex<Vec<BlockDecoder>>,
 }
+
+/// Blocks that a thread takes at a time: enough for two at once, few enough that all threads have
+/// some.
+const BLOCKS_PER_JOB: usize = 4;
 
 enum Storage {
     Mapped(MappedFile),
@@ -96,6 +102,7 @@ impl Checkpoint {
             payload_start: alignment,
             chunk_starts,
             decoder: None,
+            block_decoders: Mutex::default(),
         })
     }
 
@@ -108,6 +115,15 @@ impl Checkpoint {
 
     pub(crate) fn decoder(&self) -> Option<&Decoder> {
         self.decoder.as_deref()
+    }
+
+    /// Lends tables and buffers, at most one set for each thread that decodes at the same time.
+    fn with_block_decoder<T>(&self, run: impl FnOnce(&mut BlockDecoder) -> T) -> T {
+        let spare = || self.block_decoders.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut decoder = spare().pop().unwrap_or_default();
+        let result = run(&mut decoder);
+        spare().push(decoder);
+        result
     }
 
     /// The path that the file was opened by.
@@ -287,8 +303,19 @@ impl<'a> Tensor<'a> {
                 ),
             });
         }
-        self.decode_blocks(0..self.record().blocks.len(), out)?;
-        let (expected, found) = (self.record().xxh3, xxh3(out));
+        self.decode_whole(out).map_err(|error| {
+            // A chunk whose checksum is wrong says more precisely where the damage is.
+            let chunks = 0..self.record().chunks.len();
+            chunks.into_iter().find_map(|chunk| self.chunk_bytes(chunk).err()).unwrap_or(error)
+        })
+    }
+
+    /// Decodes all blocks. What comes out has the right checksum, so those of the chunks need not
+    /// be looked at.
+    fn decode_whole(&self, out: &mut [u8]) -> Result<()> {
+        let blocks = 0..self.record().blocks.len();
+        let checksums = self.decode_unchecked(blocks, out, Self::stored_chunk)?;
+        let (expected, found) = (self.record().xxh3, of_blocks(&checksums));
         if expected != found {
             return Err(mismatch(self.display(), "its decoded bytes", expected, found));
         }
@@ -326,18 +353,30 @@ impl<'a> Tensor<'a> {
         Ok(decoded)
     }
 
-    /// Decodes a run of blocks in parallel; `out` has exactly their bytes.
-    pub(crate) fn decode_blocks(&self, blocks: Range<usize>, out: &mut [u8]) -> Result<()> {
+    /// Decodes a run of blocks in parallel and returns the xxh3 of each; `out` has exactly their
+    /// bytes. Chunks have to have the right checksum.
+    pub(crate) fn decode_blocks(&self, blocks: Range<usize>, out: &mut [u8]) -> Result<Vec<u64>> {
+        self.decode_unchecked(blocks, out, Self::chunk_bytes)
+    }
+
+    /// The same with chunks as `chunk_bytes` gives them.
+    fn decode_unchecked(
+        &self,
+        blocks: Range<usize>,
+        out: &mut [u8],
+        chunk_bytes: fn(&Self, usize) -> Result<&'a [u8]>,
+    ) -> Result<Vec<u64>> {
         let record = self.record();
-        let block_bytes = record.block_elements as usize * usize::from(record.width);
+        let block_bytes = self.block_bytes();
+        let mut checksums = vec![0; blocks.len()];
         if blocks.is_empty() {
-            return Ok(());
+            return Ok(checksums);
         }
         let starts = &self.checkpoint.chunk_starts[self.number];
         let first = starts.partition_point(|start| start.block <= blocks.start) - 1;
         let end = starts.partition_point(|start| start.block < blocks.end);
         let mut jobs = Vec::new();
-        let mut rest = out;
+        let (mut rest, mut checksums_left) = (out, &mut checksums[..]);
         for (chunk, start) in starts.iter().enumerate().take(end).skip(first) {
             let begin = start.block;
             let end = begin + record.chunks[chunk].blocks as usize;
@@ -345,51 +384,67 @@ impl<'a> Tensor<'a> {
             let length = (wanted.len() * block_bytes).min(rest.len());
             let (now, later) = rest.split_at_mut(length);
             rest = later;
-            jobs.push((chunk, wanted, now));
+            let (own, later) = checksums_left.split_at_mut(wanted.len());
+            checksums_left = later;
+            jobs.push((chunk, wanted, now, own));
         }
-        jobs.into_par_iter()
-            .try_for_each(|(chunk, wanted, out)| self.decode_chunk(chunk, wanted, block_bytes, out))
+        jobs.into_par_iter().try_for_each(|(chunk, wanted, out, checksums)| {
+            self.decode_chunk(chunk, chunk_bytes(self, chunk)?, wanted, out, checksums)
+        })?;
+        Ok(checksums)
+    }
+
+    /// Decoded bytes of a block other than the last.
+    pub(crate) fn block_bytes(&self) -> usize {
+        self.record().block_elements as usize * usize::from(self.record().width)
     }
 
     fn decode_chunk(
         &self,
         chunk: usize,
+        bytes: &[u8],
         wanted: Range<usize>,
-        block_bytes: usize,
         out: &mut [u8],
+        checksums: &mut [u64],
     ) -> Result<()> {
         let record = self.record();
         let start = self.checkpoint.chunk_starts[self.number][chunk];
-        let bytes = self.chunk_bytes(chunk)?;
         let mut at = 0;
-        let mut jobs = Vec::with_capacity(wanted.len());
-        let mut out = out.chunks_mut(block_bytes);
+        let mut blocks = Vec::with_capacity(wanted.len());
+        let mut outs = out.chunks_mut(self.block_bytes()).zip(checksums);
         for number in start.block..wanted.end {
             let block = record.blocks[number];
             let length = block.bytes as usize;
             if wanted.contains(&number) {
                 let plan = &record.plans[usize::from(block.plan)];
-                let input =
-                    BlockInput { tensor: record, number, plan, bytes: &bytes[at..][..length] };
-                jobs.push((input, out.next().unwrap_or_default()));
+                let bytes = &bytes[at..][..length];
+                let Some((out, checksum)) = outs.next() else { break };
+                blocks.push(Block { tensor: record, number, plan, bytes, out, checksum });
             }
             at += length;
         }
-        jobs.into_par_iter()
-            .with_min_len(4)
-            .map_init(BlockDecoder::default, |decoder, (input, out)| {
-                decoder.decode(&self.checkpoint.index, &input, out)
-            })
-            .collect()
+        // Blocks with the same tables are decoded together.
+        blocks.sort_by_key(|block| record.blocks[block.number].plan);
+        blocks.par_chunks_mut(BLOCKS_PER_JOB).try_for_each(|blocks| {
+            self.checkpoint
+                .with_block_decoder(|decoder| decoder.decode(&self.checkpoint.index, blocks))
+        })
+    }
+
+    /// A chunk's bytes as they are in the file.
+    fn stored_chunk(&self, chunk: usize) -> Result<&'a [u8]> {
+        let record = &self.record().chunks[chunk];
+        let start = self.checkpoint.chunk_starts[self.number][chunk];
+        // Within the file: the index was validated against the payload's length.
+        let file = self.checkpoint.storage.bytes();
+        Ok(&file[start.offset as usize..][..record.bytes as usize])
     }
 
     /// A chunk's bytes, once its checksum has been found right.
     pub(crate) fn chunk_bytes(&self, chunk: usize) -> Result<&'a [u8]> {
         let record = &self.record().chunks[chunk];
         let start = self.checkpoint.chunk_starts[self.number][chunk];
-        // Within the file: the index was validated against the payload's length.
-        let file = self.checkpoint.storage.bytes();
-        let bytes = &file[start.offset as usize..][..record.bytes as usize];
+        let bytes = self.stored_chunk(chunk)?;
         let found = xxh3(bytes);
         if found != record.xxh3 {
             let location = format!("chunk {chunk} (file offset {})", start.offset);

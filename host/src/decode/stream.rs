@@ -5,12 +5,11 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use xxhash_rust::xxh3::Xxh3;
 
 use super::checkpoint::{Checkpoint, Tensor};
 use crate::error::{Error, Result, quoted};
 use crate::gpu::Decoder;
-use crate::hash::hex;
+use crate::hash::{hex, of_blocks, xxh3};
 
 /// Decoded bytes of a piece; three of them are in memory at most.
 const PIECE_BYTES: u64 = 16 << 20;
@@ -85,27 +84,25 @@ impl Checkpoint {
 
     fn consume<'a>(
         &self,
-        pieces: Receiver<Result<(Vec<u8>, &'a Piece<'a>)>>,
+        pieces: Receiver<Result<DecodedPiece<'a>>>,
         mut sink: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let mut whole = Sha256::new();
         whole.update(self.original_header());
         sink(self.original_header())?;
-        let mut tensor_hash = Xxh3::new();
-        for piece in pieces {
-            let (bytes, piece) = piece?;
-            let mut rest = &bytes[..];
-            for part in &piece.parts {
-                let (now, later) = rest.split_at(part.bytes);
-                rest = later;
-                tensor_hash.update(now);
+        // Of the blocks of the tensor that the last part belongs to.
+        let mut checksums = Vec::new();
+        for decoded in pieces {
+            let decoded = decoded?;
+            for (part, found) in decoded.piece.parts.iter().zip(decoded.checksums) {
+                checksums.extend(found);
                 if part.blocks.end == part.tensor.record().blocks.len() {
-                    check_tensor(&part.tensor, tensor_hash.digest())?;
-                    tensor_hash.reset();
+                    check_tensor(&part.tensor, of_blocks(&checksums))?;
+                    checksums.clear();
                 }
             }
-            whole.update(&bytes);
-            sink(&bytes)?;
+            whole.update(&decoded.bytes);
+            sink(&decoded.bytes)?;
         }
         let (expected, found) = (self.original_sha256(), whole.finalize());
         if expected[..] != found[..] {
@@ -133,13 +130,20 @@ fn check_tensor(tensor: &Tensor<'_>, found: u64) -> Result<()> {
     })
 }
 
+/// A piece, decoded.
+struct DecodedPiece<'a> {
+    piece: &'a Piece<'a>,
+    bytes: Vec<u8>,
+    /// xxh3 of each block, part by part.
+    checksums: Vec<Vec<u64>>,
+}
+
 impl<'a> Piece<'a> {
-    fn decode(&'a self, gpu: Option<&Decoder>) -> Result<(Vec<u8>, &'a Self)> {
+    fn decode(&'a self, gpu: Option<&Decoder>) -> Result<DecodedPiece<'a>> {
         let mut bytes = vec![0; self.bytes];
         if let Some(decoder) = gpu {
             let run = |part: &Part<'a>| (part.tensor, part.blocks.clone(), part.bytes);
             decoder.decode_to_host(&self.parts.iter().map(run).collect::<Vec<_>>(), &mut bytes)?;
-            return Ok((bytes, self));
         }
         let mut rest = &mut bytes[..];
         let mut jobs = Vec::with_capacity(self.parts.len());
@@ -148,8 +152,13 @@ impl<'a> Piece<'a> {
             rest = later;
             jobs.push((part, now));
         }
-        jobs.into_par_iter()
-            .try_for_each(|(part, out)| part.tensor.decode_blocks(part.blocks.clone(), out))?;
-        Ok((bytes, self))
+        let checksums = jobs
+            .into_par_iter()
+            .map(|(part, out)| match gpu {
+                Some(_) => Ok(out.par_chunks(part.tensor.block_bytes()).map(xxh3).collect()),
+                None => part.tensor.decode_blocks(part.blocks.clone(), out),
+            })
+            .collect::<Result<_>>()?;
+        Ok(DecodedPiece { piece: self, bytes, checksums })
     }
 }

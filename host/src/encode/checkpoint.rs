@@ -18,7 +18,7 @@ use crate::format::{
     MAX_PLANS, MIN_SECTION_ALIGNMENT, PlaneRecord, SECTION_ALIGNMENT, TensorRecord, WINDOW_BLOCKS,
     WINDOW_BYTES, encode_index,
 };
-use crate::hash::{sha256, xxh3};
+use crate::hash::{of_blocks, sha256, xxh3};
 use crate::mapped::MappedFile;
 use crate::output::{AtomicFile, ensure_apart};
 use crate::progress::Progress;
@@ -29,7 +29,7 @@ use crate::safetensors::{self, Header, TensorEntry};
 pub struct EncodeOptions {
     /// Elements of a block, the unit of random access: a power of two from 1024 to 131072.
     pub block_elements: usize,
-    /// rANS states per lane, 1 or 2: 2 decodes faster on GPUs and takes 64 bytes a block more.
+    /// rANS states per lane, 1 or 2: 2 decodes faster and takes 64 bytes a block more.
     pub states_per_lane: usize,
     /// What payload and index start at multiples of: a power of two from 64, which saves some KB of a
     /// small file, to 4096, which suits mapped and direct reads.
@@ -44,7 +44,7 @@ impl Default for EncodeOptions {
     fn default() -> Self {
         Self {
             block_elements: DEFAULT_BLOCK_ELEMENTS,
-            states_per_lane: 1,
+            states_per_lane: 2,
             section_alignment: SECTION_ALIGNMENT as usize,
             overwrite: false,
             progress: None,
@@ -201,7 +201,7 @@ fn encode_tensors(
         }
     }
     flush(&mut pool, window, &mut builders, options, sink)?;
-    Ok((pool, builders.into_iter().map(|builder| builder.record).collect()))
+    Ok((pool, builders.into_iter().map(TensorBuilder::finish).collect()))
 }
 
 /// Segments that are encoded together.
@@ -269,6 +269,8 @@ struct OpenChunk {
 /// A tensor's record, as far as its blocks have been written.
 struct TensorBuilder {
     record: TensorRecord,
+    /// xxh3 of each block's elements.
+    checksums: Vec<u64>,
     /// Positions in `record.plans`.
     plan_numbers: HashMap<Vec<PlaneRecord>, u16>,
 }
@@ -283,7 +285,8 @@ impl TensorBuilder {
                 dtype: entry.dtype.name().to_owned(),
                 shape: entry.shape.clone(),
                 bytes: bytes.len() as u64,
-                xxh3: xxh3(bytes),
+                // Known when all blocks are.
+                xxh3: 0,
                 width: layout.width.bytes() as u8,
                 rotated: layout.rotated,
                 states_per_lane: options.states_per_lane as u8,
@@ -293,6 +296,7 @@ impl TensorBuilder {
                 blocks: Vec::new(),
                 chunks: Vec::new(),
             },
+            checksums: Vec::new(),
             plan_numbers: HashMap::new(),
         }
     }
@@ -304,6 +308,12 @@ impl TensorBuilder {
         }
         let bytes = block.bytes.len() as u32;
         self.record.blocks.push(BlockRecord { bytes, plan: block.plan });
+        self.checksums.push(block.checksum);
+    }
+
+    fn finish(mut self) -> TensorRecord {
+        self.record.xxh3 = of_blocks(&self.checksums);
+        self.record
     }
 
     /// The plan that a block is to follow, with its number: the one that was made for it, or raw

@@ -13,6 +13,7 @@ use super::histogram::count_planes;
 use super::plan::{Segment, plan_segment};
 use super::tables::TablePool;
 use crate::format::PlaneRecord;
+use crate::hash::xxh3;
 
 /// A run of blocks of one tensor, to be encoded.
 pub(crate) struct SegmentInput<'a> {
@@ -30,6 +31,8 @@ pub(crate) struct EncodedBlock {
     /// Number of its plan in the tensor.
     pub(crate) plan: u16,
     pub(crate) bytes: Vec<u8>,
+    /// xxh3 of its elements.
+    pub(crate) checksum: u64,
 }
 
 /// Encodes all blocks of `segments`, in order. New tables go to `pool`.
@@ -62,7 +65,7 @@ pub(crate) fn encode_window(
         .into_par_iter()
         .map_init(BlockEncoder::default, |encoder, (tensor, segment, block, number, plan)| {
             let bytes = encoder.encode(pool, segment, block, &plan);
-            EncodedBlock { tensor, plan: number, bytes }
+            EncodedBlock { tensor, plan: number, bytes, checksum: xxh3(block) }
         })
         .collect()
 }

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use super::corrupt;
 use super::limits::{MAX_INDEX_BYTES, MAX_INDEX_INFLATION, NEWEST_READABLE_VERSION, VERSION};
 use crate::error::{Error, Result};
+use crate::hash::xxh3;
 
 /// What the starts of sections are multiples of, unless a file's header says less.
 pub(crate) const SECTION_ALIGNMENT: u64 = 4096;
@@ -72,7 +71,7 @@ impl Footer {
         for (slot, field) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(fields) {
             *slot = field.to_le_bytes();
         }
-        let checksum = xxh3_64(&bytes[..48]);
+        let checksum = xxh3(&bytes[..48]);
         bytes[48..56].copy_from_slice(&checksum.to_le_bytes());
         bytes[56..].copy_from_slice(&FOOTER_MAGIC);
         bytes
@@ -120,7 +119,7 @@ impl Envelope {
         }
         let fields = footer.as_chunks::<8>().0;
         let field = |index: usize| u64::from_le_bytes(fields[index]);
-        if xxh3_64(&footer[..48]) != field(6) || field(5) != u64::from(version) {
+        if xxh3(&footer[..48]) != field(6) || field(5) != u64::from(version) {
             return Err(corrupt(path, "the footer", "its checksum does not match"));
         }
         let footer = Footer {
@@ -187,7 +186,7 @@ mod tests {
             index_offset: file.len() as u64,
             index_bytes: index.len() as u64,
             inflated_index_bytes: index.len() as u64,
-            index_xxh3: xxh3_64(index),
+            index_xxh3: xxh3(index),
         };
         file.extend(index);
         file.extend(footer.bytes());

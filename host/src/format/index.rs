@@ -45,7 +45,7 @@ pub(crate) struct TensorRecord {
     pub(crate) shape: Vec<u64>,
     /// Decoded bytes.
     pub(crate) bytes: u64,
-    /// xxh3 (64 bits) of the decoded bytes.
+    /// xxh3 (64 bits) of the xxh3 of each block's decoded bytes, little-endian, in order.
     pub(crate) xxh3: u64,
     /// Bytes of an element as it is coded: 1, 2, 4 or 8.
     pub(crate) width: u8,

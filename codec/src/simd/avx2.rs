@@ -1,0 +1,208 @@
+//! Lanes in four registers of AVX2, eight in each.
+
+use core::arch::x86_64::*;
+
+use super::lanes::Lanes;
+use super::pieces::{self, BlockInput, PieceBuffers};
+use crate::block::BlockSpec;
+use crate::constants::{LANES, PROBABILITY_BITS, TABLE_SIZE, WORD_BITS};
+use crate::pair::RankValues;
+use crate::rans::TableEntry;
+
+/// Lanes 0 to 7, 8 to 15, and so on.
+#[derive(Clone, Copy)]
+pub(super) struct Registers([__m256i; 4]);
+
+/// [`pieces::decode`], compiled for these instructions.
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+pub(super) fn decode_blocks<const B: usize>(
+    spec: &BlockSpec,
+    blocks: [BlockInput<'_>; B],
+    buffers: &mut [PieceBuffers; B],
+    outs: [&mut [u8]; B],
+) -> bool {
+    // SAFETY: this function's instructions include those of `Registers`.
+    unsafe { pieces::decode::<Registers, B>(spec, blocks, buffers, outs) }
+}
+
+/// For each set of lanes that take a word, which of the next words each lane of eight takes.
+static WORD_OF_LANE: [[u8; 8]; 256] = word_of_lane();
+
+const fn word_of_lane() -> [[u8; 8]; 256] {
+    let mut words = [[0; 8]; 256];
+    let mut takers = 0;
+    while takers < 256 {
+        let (mut lane, mut word) = (0, 0);
+        while lane < 8 {
+            words[takers][lane] = word;
+            word += (takers >> lane & 1) as u8;
+            lane += 1;
+        }
+        takers += 1;
+    }
+    words
+}
+
+impl Lanes for Registers {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn from_array(lanes: &[u32; LANES]) -> Self {
+        let mut registers = [_mm256_setzero_si256(); 4];
+        for (register, eight) in registers.iter_mut().zip(lanes.as_chunks::<8>().0) {
+            // SAFETY: there are eight numbers.
+            *register = unsafe { _mm256_loadu_si256(eight.as_ptr().cast()) };
+        }
+        Self(registers)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn to_array(self) -> [u32; LANES] {
+        let mut lanes = [0; LANES];
+        for (eight, register) in lanes.as_chunks_mut::<8>().0.iter_mut().zip(self.0) {
+            // SAFETY: there are eight numbers.
+            unsafe { _mm256_storeu_si256(eight.as_mut_ptr().cast(), register) };
+        }
+        lanes
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn step<const AT: u32>(
+        &mut self,
+        table: &[TableEntry; TABLE_SIZE],
+        words: *const u8,
+        symbols: &mut Self,
+    ) -> usize {
+        let slots = _mm256_set1_epi32(TABLE_SIZE as i32 - 1);
+        let mut taken = 0;
+        for (states, symbols) in self.0.iter_mut().zip(&mut symbols.0) {
+            let slots = _mm256_and_si256(*states, slots);
+            // SAFETY: each index is below the table's size.
+            let entries = unsafe { _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), slots) };
+            *symbols = add_symbols::<AT>(*symbols, entries);
+            let next = advance(*states, entries);
+            // A state is below the lower bound where its high word is zero.
+            let high = _mm256_srli_epi32::<{ WORD_BITS as i32 }>(next);
+            let takers = _mm256_cmpeq_epi32(high, _mm256_setzero_si256());
+            let set = _mm256_movemask_ps(_mm256_castsi256_ps(takers)) as usize & 0xFF;
+            // SAFETY: 16 bytes, after at most 48 that the lanes before took.
+            let words = unsafe { _mm_loadu_si128(words.add(taken).cast()) };
+            // SAFETY: a row has eight bytes.
+            let order = unsafe { _mm_loadl_epi64(WORD_OF_LANE[set].as_ptr().cast()) };
+            let order = _mm256_cvtepu8_epi32(order);
+            let words = _mm256_permutevar8x32_epi32(_mm256_cvtepu16_epi32(words), order);
+            let refilled = _mm256_or_si256(_mm256_slli_epi32::<{ WORD_BITS as i32 }>(next), words);
+            *states = _mm256_blendv_epi8(next, refilled, takers);
+            taken += 2 * set.count_ones() as usize;
+        }
+        taken
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn store_runs_of_2(self, out: &mut [u8; 4 * LANES]) {
+        let halves = _mm256_set1_epi32(0xFFFF);
+        let parts = out.as_chunks_mut::<32>().0;
+        for (number, two) in self.0.as_chunks::<2>().0.iter().enumerate() {
+            // Packing works within halves of a register; the permutation puts these in order.
+            let first = two.map(|symbols| _mm256_and_si256(symbols, halves));
+            let second = two.map(|symbols| _mm256_srli_epi32::<16>(symbols));
+            let in_order = |[a, b]: [__m256i; 2]| {
+                _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(a, b))
+            };
+            store(in_order(first), &mut parts[number]);
+            store(in_order(second), &mut parts[2 + number]);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn store_runs_of_4(self, out: &mut [u8; 4 * LANES]) {
+        for (out, register) in out.as_chunks_mut().0.iter_mut().zip(self.0) {
+            store(register, out);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn store_runs_of_8(quarters: [Self; 2], out: &mut [u8; 8 * LANES]) {
+        let [first, second] = quarters;
+        for (number, out) in out.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            let low = _mm256_unpacklo_epi32(first.0[number], second.0[number]);
+            let high = _mm256_unpackhi_epi32(first.0[number], second.0[number]);
+            let parts = out.as_chunks_mut().0;
+            store(_mm256_permute2x128_si256::<0x20>(low, high), &mut parts[0]);
+            store(_mm256_permute2x128_si256::<0x31>(low, high), &mut parts[1]);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn store_runs_of_16(quarters: [Self; 4], out: &mut [u8; 16 * LANES]) {
+        for (number, out) in out.as_chunks_mut::<128>().0.iter_mut().enumerate() {
+            let [a, b, c, d] = quarters.map(|quarter| quarter.0[number]);
+            let low = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
+            let high = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
+            // The runs of lanes 0 and 4, 1 and 5, 2 and 6, 3 and 7.
+            let runs = [
+                _mm256_unpacklo_epi64(low.0, low.1),
+                _mm256_unpackhi_epi64(low.0, low.1),
+                _mm256_unpacklo_epi64(high.0, high.1),
+                _mm256_unpackhi_epi64(high.0, high.1),
+            ];
+            let parts = out.as_chunks_mut().0;
+            store(_mm256_permute2x128_si256::<0x20>(runs[0], runs[1]), &mut parts[0]);
+            store(_mm256_permute2x128_si256::<0x20>(runs[2], runs[3]), &mut parts[1]);
+            store(_mm256_permute2x128_si256::<0x31>(runs[0], runs[1]), &mut parts[2]);
+            store(_mm256_permute2x128_si256::<0x31>(runs[2], runs[3]), &mut parts[3]);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn expand_pairs(ranks: &RankValues, symbols: &[u8; 32], values: &mut [u8; 64]) {
+        // SAFETY: there are 16 ranks.
+        let ranks = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(ranks.as_ptr().cast()) });
+        let halves = symbols.as_chunks::<16>().0;
+        for (half, out) in halves.iter().zip(values.as_chunks_mut().0) {
+            // SAFETY: there are 16 symbols.
+            let symbols = unsafe { _mm_loadu_si128(half.as_ptr().cast()) };
+            let symbols = _mm256_cvtepu8_epi16(symbols);
+            let both = _mm256_or_si256(symbols, _mm256_slli_epi16::<4>(symbols));
+            let both = _mm256_and_si256(both, _mm256_set1_epi8(15));
+            store(_mm256_shuffle_epi8(ranks, both), out);
+        }
+    }
+}
+
+/// [`crate::rans::advance`] in each lane.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn advance(states: __m256i, entries: __m256i) -> __m256i {
+    let frequencies = _mm256_and_si256(entries, _mm256_set1_epi32(TABLE_SIZE as i32 - 1));
+    let quotients = _mm256_srli_epi32::<{ PROBABILITY_BITS as i32 }>(states);
+    let offsets = _mm256_srli_epi32::<{ PROBABILITY_BITS as i32 + 8 }>(entries);
+    _mm256_add_epi32(_mm256_mullo_epi32(frequencies, quotients), offsets)
+}
+
+/// `symbols` with the entries' symbols in byte `AT`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_symbols<const AT: u32>(symbols: __m256i, entries: __m256i) -> __m256i {
+    let moved = match AT {
+        0 => _mm256_srli_epi32::<{ PROBABILITY_BITS as i32 }>(entries),
+        1 => _mm256_srli_epi32::<{ PROBABILITY_BITS as i32 - 8 }>(entries),
+        2 => _mm256_slli_epi32::<{ 16 - PROBABILITY_BITS as i32 }>(entries),
+        _ => _mm256_slli_epi32::<{ 24 - PROBABILITY_BITS as i32 }>(entries),
+    };
+    let byte = _mm256_set1_epi32((0xFF_u32 << (8 * AT)) as i32);
+    _mm256_or_si256(symbols, _mm256_and_si256(moved, byte))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store(register: __m256i, out: &mut [u8; 32]) {
+    // SAFETY: there are 32 bytes.
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), register) };
+}

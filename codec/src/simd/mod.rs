@@ -1,0 +1,118 @@
+//! The block decoder for the processor's vectors.
+//!
+//! All levels run one generic loop, [`stream`] and [`pieces`], over a type that holds the 32 lanes
+//! of a stream ([`lanes`]): an array for any processor, four AVX2 or two AVX-512 registers. What a
+//! level decodes equals what [`crate::block::decode_block`] does, bit for bit; a block with anything
+//! wrong is left to that reference, which says what it is.
+//!
+//! Unsafe code is confined to this module: instructions that not every processor has, and their
+//! reads and writes through pointers.
+
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod lanes;
+mod pieces;
+mod portable;
+mod stream;
+
+pub use pieces::{BlockInput, PieceBuffers};
+
+use crate::block::BlockSpec;
+
+/// A set of instructions that this processor has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level(Kind);
+
+/// Which level. The vector ones are made only by [`Level::avx2`] and [`Level::avx512`], so that
+/// having one proves that the processor has its instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "std"), allow(dead_code, reason = "only std knows what a processor has"))]
+enum Kind {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Level {
+    /// No vector instructions but those that the compiler finds a use for.
+    pub const fn portable() -> Self {
+        Self(Kind::Portable)
+    }
+
+    /// AVX2, on a processor that has it.
+    pub fn avx2() -> Option<Self> {
+        #[cfg(all(any(test, feature = "std"), target_arch = "x86_64"))]
+        if std::is_x86_feature_detected!("avx2") {
+            return Some(Self(Kind::Avx2));
+        }
+        None
+    }
+
+    /// AVX-512 with the subsets F, BW and VL, on a processor that has them.
+    pub fn avx512() -> Option<Self> {
+        #[cfg(all(any(test, feature = "std"), target_arch = "x86_64"))]
+        if std::is_x86_feature_detected!("avx512f")
+            && std::is_x86_feature_detected!("avx512bw")
+            && std::is_x86_feature_detected!("avx512vl")
+        {
+            return Some(Self(Kind::Avx512));
+        }
+        None
+    }
+
+    /// The levels of this processor, the fastest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        [Self::avx512(), Self::avx2(), Some(Self::portable())].into_iter().flatten()
+    }
+
+    /// The fastest level of this processor.
+    pub fn best() -> Self {
+        Self::available().next().unwrap_or(Self::portable())
+    }
+
+    /// The level's name in lower case: `portable`, `avx2` or `avx512`.
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
+        }
+    }
+
+    /// Decodes `B` blocks with the same description at a time, each into its output, and returns
+    /// whether all are what an encoder writes. Two at a time keep a processor busy that would wait
+    /// with one.
+    ///
+    /// Each of `outs` has exactly [`BlockSpec::decoded_bytes`]; another length, or a stream without
+    /// tables, panics. Where the result is `false`, the outputs are unspecified, and
+    /// [`crate::block::decode_block`] gives the error, or decodes the block that has none.
+    #[must_use]
+    pub fn decode_blocks<const B: usize>(
+        self,
+        spec: &BlockSpec,
+        blocks: [BlockInput<'_>; B],
+        buffers: &mut [PieceBuffers; B],
+        outs: [&mut [u8]; B],
+    ) -> bool {
+        match self.0 {
+            // SAFETY: arrays take no special instructions.
+            Kind::Portable => unsafe {
+                pieces::decode::<portable::Array, B>(spec, blocks, buffers, outs)
+            },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level is made only where the processor has its instructions.
+            Kind::Avx2 => unsafe { avx2::decode_blocks(spec, blocks, buffers, outs) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kind::Avx512 => unsafe { avx512::decode_blocks(spec, blocks, buffers, outs) },
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Lanes in an array: for every processor, as fast as the compiler makes it.
+
+use super::lanes::Lanes;
+use crate::constants::{LANES, TABLE_SIZE};
+use crate::pair::RankValues;
+use crate::rans::{TableEntry, advance, needs_word, slot, take_word};
+
+#[derive(Clone, Copy)]
+pub(super) struct Array([u32; LANES]);
+
+impl Lanes for Array {
+    #[inline(always)]
+    unsafe fn from_array(lanes: &[u32; LANES]) -> Self {
+        Self(*lanes)
+    }
+
+    #[inline(always)]
+    unsafe fn to_array(self) -> [u32; LANES] {
+        self.0
+    }
+
+    #[inline(always)]
+    unsafe fn step<const AT: u32>(
+        &mut self,
+        table: &[TableEntry; TABLE_SIZE],
+        words: *const u8,
+        symbols: &mut Self,
+    ) -> usize {
+        // SAFETY: the caller's promise; bytes need no alignment.
+        let words = unsafe { &*words.cast::<[[u8; 2]; LANES]>() };
+        let mut taken = 0;
+        for (state, symbols) in self.0.iter_mut().zip(&mut symbols.0) {
+            let entry = table[slot(*state) as usize];
+            *symbols |= u32::from(entry.symbol()) << (8 * AT);
+            let next = advance(*state, entry);
+            // Without a branch: which lanes take a word is as good as random. At most `LANES - 1`
+            // words were taken before this lane.
+            let refilled = take_word(next, u16::from_le_bytes(words[taken % LANES]));
+            let needs = needs_word(next);
+            *state = if needs { refilled } else { next };
+            taken += usize::from(needs);
+        }
+        2 * taken
+    }
+
+    #[inline(always)]
+    unsafe fn store_runs_of_2(self, out: &mut [u8; 4 * LANES]) {
+        let (first, second) = out.split_at_mut(2 * LANES);
+        let runs = first.as_chunks_mut::<2>().0.iter_mut().zip(second.as_chunks_mut::<2>().0);
+        for ((first, second), symbols) in runs.zip(self.0) {
+            let [a, b, c, d] = symbols.to_le_bytes();
+            (*first, *second) = ([a, b], [c, d]);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_runs_of_4(self, out: &mut [u8; 4 * LANES]) {
+        for (run, symbols) in out.as_chunks_mut::<4>().0.iter_mut().zip(self.0) {
+            *run = symbols.to_le_bytes();
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_runs_of_8(quarters: [Self; 2], out: &mut [u8; 8 * LANES]) {
+        store_runs(quarters, out.as_chunks_mut::<4>().0);
+    }
+
+    #[inline(always)]
+    unsafe fn store_runs_of_16(quarters: [Self; 4], out: &mut [u8; 16 * LANES]) {
+        store_runs(quarters, out.as_chunks_mut::<4>().0);
+    }
+
+    #[inline(always)]
+    unsafe fn expand_pairs(ranks: &RankValues, symbols: &[u8; 32], values: &mut [u8; 64]) {
+        for (pair, &symbol) in values.as_chunks_mut::<2>().0.iter_mut().zip(symbols) {
+            *pair = [ranks[usize::from(symbol & 15)], ranks[usize::from(symbol >> 4)]];
+        }
+    }
+}
+
+/// Four symbols from each quarter, lane by lane.
+#[inline(always)]
+fn store_runs<const QUARTERS: usize>(quarters: [Array; QUARTERS], out: &mut [[u8; 4]]) {
+    for (lane, run) in out.as_chunks_mut::<QUARTERS>().0.iter_mut().enumerate() {
+        for (four, symbols) in run.iter_mut().zip(quarters) {
+            *four = symbols.0[lane].to_le_bytes();
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! One stream, decoded unit by unit.
+
+use core::mem::MaybeUninit;
+use core::sync::atomic::{Ordering, compiler_fence};
+
+use super::lanes::{Lanes, STEP_WORD_BYTES};
+use crate::constants::{LANES, TABLE_SIZE};
+use crate::rans::{
+    StreamShape, TableEntry, advance, carried_by, is_first_state, needs_word, slot, take_word,
+};
+
+/// Steps whose symbols share a 32-bit number in each lane.
+const QUARTER_STEPS: usize = 4;
+/// Bytes of words that four steps take at most.
+const WINDOW: usize = QUARTER_STEPS * STEP_WORD_BYTES;
+/// The most symbols of a group.
+pub(super) const MAX_GROUP_SYMBOLS: usize = 16 * LANES;
+
+/// A stream that is being decoded.
+pub(super) struct Stream<'a, L> {
+    run: usize,
+    states_per_lane: usize,
+    table: &'a [TableEntry; TABLE_SIZE],
+    words: &'a [u8],
+    at: Position<L>,
+}
+
+/// How far a stream has been decoded.
+#[derive(Clone, Copy)]
+struct Position<L> {
+    states: [L; 2],
+    /// Bytes of words taken; more than there are when the stream is corrupt.
+    taken: usize,
+}
+
+impl<'a, L: Lanes> Stream<'a, L> {
+    /// Starts with the initial states `states`, `shape.state_bytes()` of them as bytes; `None`
+    /// when one of them lies below the lower bound.
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instructions of `L`.
+    #[inline(always)]
+    pub(super) unsafe fn new(
+        shape: StreamShape,
+        table: &'a [TableEntry; TABLE_SIZE],
+        states: &[u8],
+        words: &'a [u8],
+    ) -> Option<Self> {
+        let mut lanes = [[0; LANES]; 2];
+        for (state, bytes) in lanes.as_flattened_mut().iter_mut().zip(states.as_chunks().0) {
+            *state = u32::from_le_bytes(*bytes);
+            if needs_word(*state) {
+                return None;
+            }
+        }
+        // SAFETY: the caller's promise.
+        let states = lanes.map(|lanes| unsafe { L::from_array(&lanes) });
+        let (run, states_per_lane) = (shape.symbols_per_run, shape.states_per_lane);
+        let at = Position { states, taken: 0 };
+        Some(Self { run, states_per_lane, table, words, at })
+    }
+
+    /// Symbols of one group.
+    #[inline(always)]
+    pub(super) fn group_symbols(&self) -> usize {
+        LANES * self.run
+    }
+
+    /// A stream's last group of runs of two, where its number is odd: half a quarter.
+    #[inline(never)]
+    unsafe fn decode_two_steps(&mut self, out: &mut [u8]) {
+        // SAFETY: the caller's promise.
+        let mut states = self.at.states.map(|states| unsafe { states.to_array() });
+        for step in 0..2 {
+            for (state, run) in
+                states[step % self.states_per_lane].iter_mut().zip(out.as_chunks_mut::<2>().0)
+            {
+                let entry = self.table[slot(*state) as usize];
+                run[step] = entry.symbol();
+                *state = advance(*state, entry);
+                if needs_word(*state) {
+                    let word = self.words.get(self.at.taken..).and_then(<[u8]>::first_chunk);
+                    *state = take_word(*state, word.map_or(0, |word| u16::from_le_bytes(*word)));
+                    self.at.taken += 2;
+                }
+            }
+        }
+        // SAFETY: the caller's promise.
+        self.at.states = states.map(|states| unsafe { L::from_array(&states) });
+    }
+
+    /// Whether all words were taken and all states are ones in which an encoder begins; what they
+    /// carry goes to `carried`, which is empty or has two bytes for each state.
+    ///
+    /// # Safety
+    ///
+    /// See [`Stream::new`].
+    pub(super) unsafe fn finish(&self, carried: &mut [u8]) -> bool {
+        // SAFETY: the caller's promise.
+        let states = self.at.states.map(|states| unsafe { states.to_array() });
+        let states = &states.as_flattened()[..self.states_per_lane * LANES];
+        for (bytes, &state) in carried.as_chunks_mut().0.iter_mut().zip(states) {
+            *bytes = carried_by(state).to_le_bytes();
+        }
+        self.at.taken == self.words.len()
+            && states.iter().all(|&state| is_first_state(state, !carried.is_empty()))
+    }
+}
+
+/// Decodes the next groups of `B` streams of the same shape, step by step in turn: a step waits for
+/// the one before of its stream, and meanwhile the processor works on the others.
+///
+/// Each of `outs` has room for the same whole number of groups.
+///
+/// # Safety
+///
+/// See [`Stream::new`].
+#[inline(always)]
+pub(super) unsafe fn decode<L: Lanes, const B: usize>(
+    streams: [&mut Stream<'_, L>; B],
+    outs: [&mut [u8]; B],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (streams[0].run, streams[0].states_per_lane) {
+            (2, 1) => decode_runs::<L, B, 2, 1>(streams, outs),
+            (2, _) => decode_runs::<L, B, 2, 2>(streams, outs),
+            (4, 1) => decode_runs::<L, B, 4, 1>(streams, outs),
+            (4, _) => decode_runs::<L, B, 4, 2>(streams, outs),
+            (8, 1) => decode_runs::<L, B, 8, 1>(streams, outs),
+            (8, _) => decode_runs::<L, B, 8, 2>(streams, outs),
+            (_, 1) => decode_runs::<L, B, 16, 1>(streams, outs),
+            (_, _) => decode_runs::<L, B, 16, 2>(streams, outs),
+        }
+    }
+}
+
+/// [`decode`] for runs of `RUN` symbols and `S` states per lane.
+#[inline(always)]
+unsafe fn decode_runs<L: Lanes, const B: usize, const RUN: usize, const S: usize>(
+    mut streams: [&mut Stream<'_, L>; B],
+    mut outs: [&mut [u8]; B],
+) {
+    let unit = LANES * RUN.max(QUARTER_STEPS);
+    // Copies, so that states stay in registers.
+    let mut positions: [Position<L>; B] = core::array::from_fn(|b| streams[b].at);
+    let mut padded = [const { MaybeUninit::uninit() }; B];
+    for start in (0..outs[0].len() - outs[0].len() % unit).step_by(unit) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut next = || decode_quarter::<L, B, S>(&streams, &mut positions, &mut padded);
+            let first = next();
+            let second = if RUN > 4 { next() } else { first };
+            let third = if RUN > 8 { next() } else { first };
+            let fourth = if RUN > 8 { next() } else { first };
+            for (b, out) in outs.iter_mut().enumerate() {
+                let out = &mut out[start..start + unit];
+                match RUN {
+                    2 => first[b].store_runs_of_2(chunk(out)),
+                    4 => first[b].store_runs_of_4(chunk(out)),
+                    8 => L::store_runs_of_8([first[b], second[b]], chunk(out)),
+                    _ => {
+                        let quarters = [first[b], second[b], third[b], fourth[b]];
+                        L::store_runs_of_16(quarters, chunk(out));
+                    }
+                }
+            }
+        }
+    }
+    for ((stream, position), out) in streams.iter_mut().zip(positions).zip(outs) {
+        stream.at = position;
+        let rest = out.len() % unit;
+        if RUN == 2 && rest > 0 {
+            let start = out.len() - rest;
+            // SAFETY: the caller's promise.
+            unsafe { stream.decode_two_steps(&mut out[start..]) };
+        }
+    }
+}
+
+/// All of `out` as an array.
+#[inline(always)]
+fn chunk<const N: usize>(out: &mut [u8]) -> &mut [u8; N] {
+    out.try_into().expect("a unit has as many bytes as its quarters have symbols")
+}
+
+/// Four steps of each stream; with two states per lane, the first of them uses the first state.
+#[inline(always)]
+unsafe fn decode_quarter<L: Lanes, const B: usize, const S: usize>(
+    streams: &[&mut Stream<'_, L>; B],
+    positions: &mut [Position<L>; B],
+    padded: &mut [MaybeUninit<[u8; WINDOW]>; B],
+) -> [L; B] {
+    // SAFETY: the caller's promise. Each step takes at most STEP_WORD_BYTES, so that as many are
+    // left of the window for each of the four.
+    unsafe {
+        let mut symbols = [L::from_array(&[0; LANES]); B];
+        let mut windows: [*const u8; B] = core::array::from_fn(|b| {
+            streams[b].window(positions[b].taken, &mut padded[b]).as_ptr()
+        });
+        step_each::<L, B, 0>(streams, positions, 0, &mut windows, &mut symbols);
+        step_each::<L, B, 1>(streams, positions, S - 1, &mut windows, &mut symbols);
+        step_each::<L, B, 2>(streams, positions, 0, &mut windows, &mut symbols);
+        step_each::<L, B, 3>(streams, positions, S - 1, &mut windows, &mut symbols);
+        symbols
+    }
+}
+
+/// A step of each stream with its state `number`.
+///
+/// # Safety
+///
+/// [`STEP_WORD_BYTES`] can be read at each of `windows`; see also [`Stream::new`].
+#[inline(always)]
+unsafe fn step_each<L: Lanes, const B: usize, const AT: u32>(
+    streams: &[&mut Stream<'_, L>; B],
+    positions: &mut [Position<L>; B],
+    number: usize,
+    windows: &mut [*const u8; B],
+    symbols: &mut [L; B],
+) {
+    for b in 0..B {
+        let states = &mut positions[b].states[number];
+        // SAFETY: the caller's promise; what was taken lies within the window.
+        unsafe {
+            let taken = states.step::<AT>(streams[b].table, windows[b], &mut symbols[b]);
+            windows[b] = windows[b].add(taken);
+            positions[b].taken += taken;
+        }
+    }
+    // Left alone, the compiler puts all steps of one stream before those of the next, so far apart
+    // that the processor waits for each.
+    compiler_fence(Ordering::SeqCst);
+}
+
+impl<L> Stream<'_, L> {
+    /// The next words, followed by zeros where there are not enough.
+    #[inline(always)]
+    fn window<'s>(
+        &'s self,
+        taken: usize,
+        padded: &'s mut MaybeUninit<[u8; WINDOW]>,
+    ) -> &'s [u8; WINDOW] {
+        let rest = self.words.get(taken..).unwrap_or_default();
+        match rest.first_chunk() {
+            Some(window) => window,
+            None => pad(rest, padded),
+        }
+    }
+}
+
+#[cold]
+fn pad<'a>(rest: &[u8], padded: &'a mut MaybeUninit<[u8; WINDOW]>) -> &'a [u8; WINDOW] {
+    let padded = padded.write([0; WINDOW]);
+    padded[..rest.len()].copy_from_slice(rest);
+    padded
+}
