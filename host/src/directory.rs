@@ -56,7 +56,9 @@ pub struct DirectoryFile {
     pub original_bytes: u64,
     /// Bytes in the encoded directory, where it is a copy as many.
     pub encoded_bytes: u64,
-    /// For a checkpoint the SHA-256 of the original; other files are copies and have none here.
+    /// Whether it is a checkpoint, and stored encoded; other files are copies.
+    pub is_checkpoint: bool,
+    /// For a checkpoint, the SHA-256 of the original, where there is one.
     pub original_sha256: Option<[u8; 32]>,
 }
 
@@ -73,7 +75,7 @@ impl DirectoryReport {
 
     /// The files that are stored encoded.
     pub fn checkpoints(&self) -> impl Iterator<Item = &DirectoryFile> {
-        self.files.iter().filter(|file| file.original_sha256.is_some())
+        self.files.iter().filter(|file| file.is_checkpoint)
     }
 }
 
@@ -122,7 +124,8 @@ pub fn encode_directory(
             path: file.relative.clone(),
             original_bytes: report.original_bytes,
             encoded_bytes: report.encoded_bytes,
-            original_sha256: Some(report.original_sha256),
+            is_checkpoint: true,
+            original_sha256: report.original_sha256,
         })
     })?;
     Ok(DirectoryReport { files, seconds: start.elapsed().as_secs_f64() })
@@ -391,7 +394,8 @@ fn describe(file: &TreeFile, checkpoint: &Checkpoint) -> DirectoryFile {
         path: original_path(&file.relative),
         original_bytes: checkpoint.original_bytes(),
         encoded_bytes: checkpoint.encoded_bytes(),
-        original_sha256: Some(checkpoint.original_sha256()),
+        is_checkpoint: true,
+        original_sha256: checkpoint.original_sha256(),
     }
 }
 
@@ -400,6 +404,7 @@ fn describe_copy(file: &TreeFile) -> DirectoryFile {
         path: file.relative.clone(),
         original_bytes: file.bytes,
         encoded_bytes: file.bytes,
+        is_checkpoint: false,
         original_sha256: None,
     }
 }

@@ -14,9 +14,12 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// xxh3 with 64 bits of bytes that come in pieces.
+pub(crate) type Xxh3 = twox_hash::XxHash3_64;
+
 /// xxh3 with 64 bits.
 pub(crate) fn xxh3(bytes: &[u8]) -> u64 {
-    twox_hash::XxHash3_64::oneshot(bytes)
+    Xxh3::oneshot(bytes)
 }
 
 /// A tensor's checksum from those of its decoded blocks in order: so blocks can be hashed by

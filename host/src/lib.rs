@@ -35,6 +35,7 @@ mod layer;
 mod mapped;
 mod progress;
 mod simd;
+mod spares;
 
 pub use decode::{Checkpoint, Decoded, Element, RestoreOptions, Tensor, VerifyReport};
 pub use directory::{

@@ -1,12 +1,14 @@
-//! Test data that the whole-system tests and the benches share: reproducible random elements of
-//! every dtype, and checkpoints made of them.
+//! What the whole-system tests and the benches share: reproducible random elements of every dtype,
+//! checkpoints made of them, and whether there is a GPU.
 
+mod gpu;
 mod pattern;
 mod random;
 
 use wcodec::Result;
 use wcodec::safetensors::{Dtype, TensorData, build};
 
+pub use gpu::{REQUIRE_GPU, find_gpu, require_gpu};
 pub use pattern::Pattern;
 pub use random::Random;
 

@@ -10,6 +10,7 @@ pub use decode::{BlockTables, decode_block, decode_scratch_bytes};
 pub use encode::{
     EncodeTables, encode_block, encode_scratch_bytes, encode_scratch_words, max_block_bytes,
 };
+pub(crate) use encode::{Parts, encode_block_by, join_pairs, symbols_by};
 pub use layout::{BlockError, BlockLayout, Part, StreamPart};
 
 use crate::constants::{ALPHABET, LANE_RUN_BYTES, LANES, MAX_WIDTH};

@@ -73,6 +73,12 @@ fn encode(spec: &BlockSpec, tables: &Tables, elements: &[u8]) -> Vec<u8> {
     let mut out = vec![0xAA; max_block_bytes(spec)];
     let length = encode_block(spec, &refs, elements, &mut scratch, &mut words, &mut out);
     out.truncate(length);
+    for level in Level::available() {
+        let mut other = vec![0x55; max_block_bytes(spec)];
+        let length =
+            level.encode_block(spec, &refs, elements, &mut scratch, &mut words, &mut other);
+        assert!(other[..length] == out, "{} encodes {spec:?} to other bytes", level.name());
+    }
     out
 }
 

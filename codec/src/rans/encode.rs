@@ -3,67 +3,66 @@
 use super::StreamShape;
 use super::step::first_state;
 use super::table::Frequencies;
-use crate::constants::{ALPHABET, LANES, PROBABILITY_BITS, TABLE_SIZE};
+use crate::constants::{ALPHABET, LANES, PROBABILITY_BITS};
 
-/// What the encoder needs to know of a symbol.
-#[derive(Debug, Clone, Copy, Default)]
-struct EncodeSymbol {
-    /// A state at or above this gives off a word first.
-    limit: u64,
-    /// `2^64 / frequency`, rounded up; with it the quotient is one high multiplication.
-    reciprocal: u64,
-    /// First slot of the symbol (and a correction where the frequency is 1).
-    bias: u32,
-    /// `4096 - frequency`.
-    complement: u32,
+/// What the encoder needs to know of a symbol, packed as `first << 16 | frequency`: its first slot
+/// and how many it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct PackedSymbol(u32);
+
+impl PackedSymbol {
+    /// Number of slots; 0 for a symbol that cannot be coded.
+    #[inline(always)]
+    pub const fn frequency(self) -> u32 {
+        self.0 & 0xFFFF
+    }
+
+    /// Whether a state is so large that it has to give off a word before the symbol is put into it.
+    #[inline(always)]
+    pub const fn gives_word(self, state: u32) -> bool {
+        state >= self.frequency() << (u32::BITS - PROBABILITY_BITS)
+    }
+
+    /// The state from which a decoder takes this symbol and comes back to `state`, which gives off
+    /// no word.
+    #[inline(always)]
+    pub const fn put(self, state: u32) -> u32 {
+        let (quotient, remainder) = (state / self.frequency(), state % self.frequency());
+        (quotient << PROBABILITY_BITS) + (self.0 >> 16) + remainder
+    }
 }
 
 /// The 256 symbols as the encoder needs them.
 #[derive(Clone)]
 pub struct EncodeTable {
-    symbols: [EncodeSymbol; ALPHABET],
+    symbols: [PackedSymbol; ALPHABET],
     padding: u8,
 }
 
 impl EncodeTable {
     /// Prepares `frequencies` for encoding.
     pub fn new(frequencies: &Frequencies) -> Self {
-        let mut symbols = [EncodeSymbol::default(); ALPHABET];
         let mut first = 0;
-        for (symbol, &frequency) in symbols.iter_mut().zip(frequencies.as_array()) {
-            *symbol = EncodeSymbol::new(u32::from(frequency), first);
-            first += u32::from(frequency);
-        }
+        let symbols = frequencies.as_array().map(|frequency| {
+            let frequency = u32::from(frequency);
+            let symbol = PackedSymbol(first << 16 | frequency);
+            first += frequency;
+            symbol
+        });
         Self { symbols, padding: frequencies.most_frequent() }
     }
-}
 
-impl EncodeSymbol {
-    fn new(frequency: u32, first: u32) -> Self {
-        let limit = u64::from(frequency) << (u32::BITS - PROBABILITY_BITS);
-        let complement = TABLE_SIZE as u32 - frequency;
-        match frequency {
-            0 => Self::default(),
-            // 2^64 does not fit; 2^64 - 1 gives `state - 1` as the quotient of every state above
-            // zero, and the bias makes up for the missing `4096 - 1`.
-            1 => Self { limit, reciprocal: u64::MAX, bias: first + complement, complement },
-            // Exact for every 32-bit state: the error is below `state * frequency / 2^64 < 1`.
-            _ => Self {
-                limit,
-                reciprocal: u64::MAX / u64::from(frequency) + 1,
-                bias: first,
-                complement,
-            },
-        }
+    /// All symbols.
+    #[inline(always)]
+    pub const fn symbols(&self) -> &[PackedSymbol; ALPHABET] {
+        &self.symbols
     }
 
-    /// The state from which a decoder takes this symbol and comes back to `state`.
-    ///
-    /// With `state = q * f + r` that is `q * 4096 + first + r = state + first + q * (4096 - f)`.
+    /// The cheapest symbol, with which last groups are filled up.
     #[inline(always)]
-    fn put(&self, state: u32) -> u32 {
-        let quotient = ((u128::from(state) * u128::from(self.reciprocal)) >> 64) as u32;
-        state + self.bias + quotient * self.complement
+    pub const fn padding(&self) -> u8 {
+        self.padding
     }
 }
 
@@ -75,11 +74,9 @@ pub const fn max_words(shape: StreamShape) -> usize {
 /// An encoded stream, within the buffer given to [`encode_stream`].
 #[derive(Debug)]
 pub struct EncodedStream<'a> {
-    /// Initial states, `states_per_lane * 32` of them, state by state.
-    pub states: [u32; 2 * LANES],
-    /// How many of [`EncodedStream::states`] there are.
-    pub state_count: usize,
-    /// The words, in the order in which a decoder takes them.
+    /// Initial states, those of the second state of each lane of use only where there are two.
+    pub states: [[u32; LANES]; 2],
+    /// The words as little-endian numbers, in the order in which a decoder takes them.
     pub words: &'a [u16],
 }
 
@@ -96,41 +93,49 @@ pub fn encode_stream<'a>(
     carried: &[u8],
     buffer: &'a mut [u16],
 ) -> EncodedStream<'a> {
-    assert_eq!(symbols.len(), shape.symbols, "symbols of another shape");
-    assert!(buffer.len() >= max_words(shape), "word buffer too small");
-    assert!(carried.is_empty() || carried.len() == shape.carried_bytes(), "carried bytes");
-    let mut states = [first_state(0); 2 * LANES];
-    for (state, bytes) in states.iter_mut().zip(carried.as_chunks::<2>().0) {
-        *state = first_state(u16::from_le_bytes(*bytes));
-    }
-    let state_count = shape.states_per_lane * LANES;
+    let mut states = first_states(shape, symbols, carried, buffer);
     let mut at = buffer.len();
     for group in (0..shape.groups()).rev() {
         let symbols = &symbols[group * shape.group_symbols()..];
         for step in (0..shape.symbols_per_run).rev() {
             let half = (group * shape.symbols_per_run + step) % shape.states_per_lane;
-            let states = &mut states[half * LANES..][..LANES];
-            for (lane, state) in states.iter_mut().enumerate().rev() {
+            for (lane, state) in states[half].iter_mut().enumerate().rev() {
                 let symbol = symbols.get(lane * shape.symbols_per_run + step);
-                let symbol = &table.symbols[usize::from(*symbol.unwrap_or(&table.padding))];
-                assert!(symbol.limit > 0, "a symbol without a slot in the table");
-                if u64::from(*state) >= symbol.limit {
+                let symbol = table.symbols[usize::from(*symbol.unwrap_or(&table.padding))];
+                assert!(symbol.frequency() > 0, "a symbol without a slot in the table");
+                if symbol.gives_word(*state) {
                     at -= 1;
-                    buffer[at] = *state as u16;
+                    buffer[at] = (*state as u16).to_le();
                     *state >>= u16::BITS;
                 }
                 *state = symbol.put(*state);
             }
         }
     }
-    EncodedStream { states, state_count, words: &buffer[at..] }
+    EncodedStream { states, words: &buffer[at..] }
+}
+
+/// The states that an encoder begins with. Panics for lengths that do not fit the shape.
+pub(crate) fn first_states(
+    shape: StreamShape,
+    symbols: &[u8],
+    carried: &[u8],
+    buffer: &[u16],
+) -> [[u32; LANES]; 2] {
+    assert_eq!(symbols.len(), shape.symbols, "symbols of another shape");
+    assert!(buffer.len() >= max_words(shape), "word buffer too small");
+    assert!(carried.is_empty() || carried.len() == shape.carried_bytes(), "carried bytes");
+    let mut states = [[first_state(0); LANES]; 2];
+    for (state, bytes) in states.as_flattened_mut().iter_mut().zip(carried.as_chunks::<2>().0) {
+        *state = first_state(u16::from_le_bytes(*bytes));
+    }
+    states
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{DecodeTable, StreamError, decode_stream, normalize};
     use super::*;
-    use crate::constants::STATE_LOWER_BOUND;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -153,8 +158,12 @@ mod tests {
         let stream =
             encode_stream(shape, &EncodeTable::new(frequencies), symbols, carried, &mut buffer);
         (
-            stream.states[..stream.state_count].iter().flat_map(|s| s.to_le_bytes()).collect(),
-            stream.words.iter().flat_map(|w| w.to_le_bytes()).collect(),
+            stream.states[..shape.states_per_lane]
+                .as_flattened()
+                .iter()
+                .flat_map(|s| s.to_le_bytes())
+                .collect(),
+            stream.words.iter().flat_map(|w| w.to_ne_bytes()).collect(),
         )
     }
 
@@ -194,21 +203,6 @@ mod tests {
             symbols[i] = 1;
         }
         round_trip(&symbols);
-    }
-
-    #[test]
-    fn quotients_are_exact_for_every_frequency_at_the_edges() {
-        for frequency in 1..TABLE_SIZE as u32 {
-            let symbol = EncodeSymbol::new(frequency, 0);
-            let top = (symbol.limit - 1) as u32;
-            for state in [STATE_LOWER_BOUND, STATE_LOWER_BOUND + 1, top - top % frequency, top] {
-                if u64::from(state) >= symbol.limit {
-                    continue;
-                }
-                let expected = (state / frequency) * TABLE_SIZE as u32 + state % frequency;
-                assert_eq!(symbol.put(state), expected, "frequency {frequency}, state {state}");
-            }
-        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ mod step;
 mod table;
 
 pub use decode::{StreamError, decode_stream};
-pub use encode::{EncodeTable, EncodedStream, encode_stream, max_words};
+pub(crate) use encode::first_states;
+pub use encode::{EncodeTable, EncodedStream, PackedSymbol, encode_stream, max_words};
 pub use normalize::{NormalizeError, normalize};
 pub use step::{advance, carried_by, first_state, is_first_state, needs_word, slot, take_word};
 pub use table::{DecodeTable, Frequencies, FrequencyError, TableEntry};

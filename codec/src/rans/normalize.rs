@@ -19,6 +19,8 @@ impl core::error::Error for NormalizeError {}
 
 /// The largest sum of counts that [`normalize`] takes without scaling them down.
 const MAX_TOTAL: u64 = 1 << 48;
+/// Bits of a gain after the binary point.
+const GAIN_BITS: u32 = 14;
 
 /// Frequencies for `counts` that cost (nearly) the fewest bits; a symbol that occurs keeps a slot.
 ///
@@ -41,12 +43,8 @@ pub fn normalize(counts: &[u64; ALPHABET]) -> Result<Frequencies, NormalizeError
             sum += i64::from(*frequency);
         }
     }
-    for _ in sum..TABLE_SIZE as i64 {
-        frequencies[cheapest(&counts, &frequencies, 1)] += 1;
-    }
-    for _ in TABLE_SIZE as i64..sum {
-        frequencies[cheapest(&counts, &frequencies, -1)] -= 1;
-    }
+    let missing = TABLE_SIZE as i64 - sum;
+    move_slots(&counts, &mut frequencies, missing.signum(), missing.unsigned_abs());
     Frequencies::new(frequencies).map_err(|_| NormalizeError)
 }
 
@@ -62,27 +60,66 @@ fn scaled(counts: &[u64; ALPHABET]) -> [u64; ALPHABET] {
     scaled
 }
 
-/// The symbol whose frequency should move by `change` (1 or -1): the largest gain or smallest loss.
-fn cheapest(counts: &[u64; ALPHABET], frequencies: &[u16; ALPHABET], change: i64) -> usize {
-    let candidates = (0..ALPHABET).filter(|&s| {
-        counts[s] > 0 && (1..TABLE_SIZE as i64).contains(&(i64::from(frequencies[s]) + change))
-    });
-    let mut best: Option<(usize, u64, u64)> = None;
-    for symbol in candidates {
-        let (count, weight) =
-            (counts[symbol], (2 * i64::from(frequencies[symbol]) + change) as u64);
-        let better = match best {
-            None => true,
-            // count / weight against the best one's, larger for a gain, smaller for a loss.
-            Some((_, c, w)) if change > 0 => count * w > c * weight,
-            Some((_, c, w)) => count * w < c * weight,
-        };
-        if better {
-            best = Some((symbol, count, weight));
+/// Changes frequencies by `change` (1 or -1) `times` times, always the one where the gain is largest
+/// or the loss smallest.
+fn move_slots(
+    counts: &[u64; ALPHABET],
+    frequencies: &mut [u16; ALPHABET],
+    change: i64,
+    times: u64,
+) {
+    // The gain of a slot, or less than nothing where none can move, negated for a loss.
+    let gain = |count: u64, frequency: u16| {
+        let frequency = i64::from(frequency);
+        let can_move = count > 0 && (1..TABLE_SIZE as i64).contains(&(frequency + change));
+        let gain = (count << GAIN_BITS) as i64 / (2 * frequency + change).max(1);
+        if can_move { change * gain } else { i64::MIN }
+    };
+    let mut ranking = Ranking::new(|s| gain(counts[s], frequencies[s]));
+    for _ in 0..times {
+        // With two or more symbols and a sum that is off, some frequency can always move.
+        let symbol = ranking.best();
+        frequencies[symbol] = frequencies[symbol].wrapping_add_signed(change as i16);
+        ranking.set(symbol, gain(counts[symbol], frequencies[symbol]));
+    }
+}
+
+/// The symbols by their gain, as a tournament: node `n` holds the better of nodes `2n` and `2n + 1`,
+/// and the symbols themselves are the last nodes.
+struct Ranking {
+    gains: [i64; ALPHABET],
+    nodes: [u8; 2 * ALPHABET],
+}
+
+impl Ranking {
+    fn new(gain: impl Fn(usize) -> i64) -> Self {
+        let mut ranking =
+            Self { gains: core::array::from_fn(gain), nodes: core::array::from_fn(|n| n as u8) };
+        for node in (1..ALPHABET).rev() {
+            ranking.play(node);
+        }
+        ranking
+    }
+
+    /// The symbol with the largest gain, the first of several.
+    fn best(&self) -> usize {
+        usize::from(self.nodes[1])
+    }
+
+    fn set(&mut self, symbol: usize, gain: i64) {
+        self.gains[symbol] = gain;
+        let mut node = symbol + ALPHABET;
+        while node > 1 {
+            node /= 2;
+            self.play(node);
         }
     }
-    // With two or more symbols and a sum that is off, some frequency can always move.
-    best.map_or(0, |(symbol, ..)| symbol)
+
+    fn play(&mut self, node: usize) {
+        let [first, second] = [self.nodes[2 * node], self.nodes[2 * node + 1]];
+        let second_wins = self.gains[usize::from(second)] > self.gains[usize::from(first)];
+        self.nodes[node] = if second_wins { second } else { first };
+    }
 }
 
 #[cfg(test)]

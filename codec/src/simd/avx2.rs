@@ -2,12 +2,15 @@
 
 use core::arch::x86_64::*;
 
+use super::encode;
 use super::lanes::Lanes;
 use super::pieces::{self, BlockInput, PieceBuffers};
-use crate::block::BlockSpec;
-use crate::constants::{LANES, PROBABILITY_BITS, TABLE_SIZE, WORD_BITS};
+use super::portable::Array;
+use crate::block::{BlockSpec, EncodeTables, PlaneCoding};
+use crate::constants::{ALPHABET, LANES, PROBABILITY_BITS, TABLE_SIZE, WORD_BITS};
 use crate::pair::RankValues;
-use crate::rans::TableEntry;
+use crate::rans::{PackedSymbol, TableEntry};
+use crate::split::ElementLayout;
 
 /// Lanes 0 to 7, 8 to 15, and so on.
 #[derive(Clone, Copy)]
@@ -41,6 +44,55 @@ const fn word_of_lane() -> [[u8; 8]; 256] {
         takers += 1;
     }
     words
+}
+
+/// For each set of lanes that give off a word, which bytes of the lanes' words are the last ones.
+static WORDS_AT_END: [[u8; 16]; 256] = words_at_end();
+
+const fn words_at_end() -> [[u8; 16]; 256] {
+    let mut bytes = [[0; 16]; 256];
+    let mut givers = 0;
+    while givers < 256 {
+        let (mut lane, mut at) = (8, 16);
+        while lane > 0 {
+            lane -= 1;
+            if givers >> lane & 1 == 1 {
+                at -= 2;
+                bytes[givers][at] = 2 * lane as u8;
+                bytes[givers][at + 1] = 2 * lane as u8 + 1;
+            }
+        }
+        givers += 1;
+    }
+    bytes
+}
+
+/// [`encode::encode_block`], compiled for these instructions.
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+pub(super) fn encode_block(
+    spec: &BlockSpec,
+    tables: &EncodeTables<'_>,
+    elements: &[u8],
+    scratch: &mut [u8],
+    words: &mut [u16],
+    out: &mut [u8],
+) -> usize {
+    // SAFETY: this function's instructions include those of `Registers`.
+    unsafe { encode::encode_block::<Registers>(spec, tables, elements, scratch, words, out) }
+}
+
+/// [`encode::symbols`], compiled for these instructions.
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+pub(super) fn symbols<'a>(
+    layout: ElementLayout,
+    coded: (usize, PlaneCoding),
+    ranks: &[Option<u8>; ALPHABET],
+    elements: &[u8],
+    planes: &mut [u8],
+    symbols: &'a mut [u8],
+) -> &'a [u8] {
+    // SAFETY: this function's instructions include those of `Registers`.
+    unsafe { encode::symbols::<Registers>(layout, coded, ranks, elements, planes, symbols) }
 }
 
 impl Lanes for Registers {
@@ -161,6 +213,110 @@ impl Lanes for Registers {
 
     #[inline]
     #[target_feature(enable = "avx2")]
+    unsafe fn load_runs_of_2(runs: &[u8; 4 * LANES]) -> Self {
+        let (first, second) = runs.split_at(2 * LANES);
+        let (first, second) = (first.as_chunks::<16>().0, second.as_chunks::<16>().0);
+        let mut registers = [_mm256_setzero_si256(); 4];
+        for (number, register) in registers.iter_mut().enumerate() {
+            let low = _mm256_cvtepu16_epi32(load_half(&first[number]));
+            let high = _mm256_cvtepu16_epi32(load_half(&second[number]));
+            *register = _mm256_or_si256(low, _mm256_slli_epi32::<16>(high));
+        }
+        Self(registers)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load_runs_of_4(runs: &[u8; 4 * LANES]) -> Self {
+        let mut registers = [_mm256_setzero_si256(); 4];
+        for (register, runs) in registers.iter_mut().zip(runs.as_chunks().0) {
+            *register = load(runs);
+        }
+        Self(registers)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load_runs_of_8(runs: &[u8; 8 * LANES]) -> [Self; 2] {
+        let mut quarters = [Self([_mm256_setzero_si256(); 4]); 2];
+        for (number, runs) in runs.as_chunks::<64>().0.iter().enumerate() {
+            let parts = runs.as_chunks().0;
+            let [even, odd] = separate(load(&parts[0]), load(&parts[1]));
+            (quarters[0].0[number], quarters[1].0[number]) = (even, odd);
+        }
+        quarters
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load_runs_of_16(runs: &[u8; 16 * LANES]) -> [Self; 4] {
+        let mut quarters = [Self([_mm256_setzero_si256(); 4]); 4];
+        for (number, runs) in runs.as_chunks::<128>().0.iter().enumerate() {
+            let parts = runs.as_chunks().0;
+            let [even_low, odd_low] = separate(load(&parts[0]), load(&parts[1]));
+            let [even_high, odd_high] = separate(load(&parts[2]), load(&parts[3]));
+            let [first, third] = separate(even_low, even_high);
+            let [second, fourth] = separate(odd_low, odd_high);
+            for (quarter, register) in quarters.iter_mut().zip([first, second, third, fourth]) {
+                quarter.0[number] = register;
+            }
+        }
+        quarters
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn put<const AT: u32>(
+        &mut self,
+        table: &[PackedSymbol; ALPHABET],
+        symbols: Self,
+        end: *mut u8,
+        rarest: &mut Self,
+    ) -> usize {
+        let mut written = 0;
+        for number in (0..4).rev() {
+            let (states, rarest) = (&mut self.0[number], &mut rarest.0[number]);
+            let symbols = symbols.0[number];
+            let moved = _mm256_srlv_epi32(symbols, _mm256_set1_epi32(8 * AT as i32));
+            let symbols = _mm256_and_si256(moved, _mm256_set1_epi32(0xFF));
+            // SAFETY: each index is a byte, and there is an entry for every byte.
+            let entries = unsafe { _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), symbols) };
+            let frequencies = _mm256_and_si256(entries, _mm256_set1_epi32(0xFFFF));
+            *rarest = _mm256_min_epu32(*rarest, frequencies);
+            let limits = _mm256_slli_epi32::<{ 32 - PROBABILITY_BITS as i32 }>(frequencies);
+            // Without an unsigned comparison: at or above the limit is being the larger of both.
+            let givers = _mm256_cmpeq_epi32(_mm256_max_epu32(*states, limits), *states);
+            let set = _mm256_movemask_ps(_mm256_castsi256_ps(givers)) as usize & 0xFF;
+            let low = _mm256_and_si256(*states, _mm256_set1_epi32(0xFFFF));
+            let low = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, low));
+            // SAFETY: a row has 16 bytes.
+            let order = unsafe { _mm_loadu_si128(WORDS_AT_END[set].as_ptr().cast()) };
+            let words = _mm_shuffle_epi8(_mm256_castsi256_si128(low), order);
+            // SAFETY: room for a word of each of these lanes is before what the others have written;
+            // what lies before the words is written again.
+            unsafe { _mm_storeu_si128(end.sub(written + 16).cast(), words) };
+            written += 2 * set.count_ones() as usize;
+            let shifted = _mm256_srli_epi32::<{ WORD_BITS as i32 }>(*states);
+            let normal = _mm256_blendv_epi8(*states, shifted, givers);
+            *states = put(normal, frequencies, _mm256_srli_epi32::<16>(entries));
+        }
+        written
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn join_pairs(
+        ranks: &[u8; ALPHABET],
+        coded: &[u8; ALPHABET],
+        values: &[u8; 64],
+        symbols: &mut [u8; 32],
+    ) {
+        // SAFETY: arrays take no special instructions. Tables of 256 bytes are beyond AVX2's.
+        unsafe { Array::join_pairs(ranks, coded, values, symbols) };
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
     unsafe fn expand_pairs(ranks: &RankValues, symbols: &[u8; 32], values: &mut [u8; 64]) {
         // SAFETY: there are 16 ranks.
         let ranks = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(ranks.as_ptr().cast()) });
@@ -205,4 +361,52 @@ fn add_symbols<const AT: u32>(symbols: __m256i, entries: __m256i) -> __m256i {
 fn store(register: __m256i, out: &mut [u8; 32]) {
     // SAFETY: there are 32 bytes.
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), register) };
+}
+
+/// The even and the odd 32-bit numbers of `a` and `b`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn separate(a: __m256i, b: __m256i) -> [__m256i; 2] {
+    let (a, b) = (_mm256_castsi256_ps(a), _mm256_castsi256_ps(b));
+    let even = _mm256_castps_si256(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
+    let odd = _mm256_castps_si256(_mm256_shuffle_ps::<0b11_01_11_01>(a, b));
+    // Shuffling works within halves of a register; the permutation puts these in order.
+    [even, odd].map(|numbers| _mm256_permute4x64_epi64::<0b11_01_10_00>(numbers))
+}
+
+/// States with a symbol put into each: `state / f * 4096 + state % f + first`.
+///
+/// The quotient comes from a division of single-precision numbers. It has less than 20 bits, the
+/// numbers have 24, so that it is off by one at most, and the remainder says in which direction.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn put(states: __m256i, frequencies: __m256i, firsts: __m256i) -> __m256i {
+    // A signed number twice as small; a bit that is lost changes the quotient by less than one.
+    let dividends = _mm256_cvtepi32_ps(_mm256_srli_epi32::<1>(states));
+    let divisors = _mm256_mul_ps(_mm256_cvtepi32_ps(frequencies), _mm256_set1_ps(0.5));
+    let quotients = _mm256_cvttps_epi32(_mm256_div_ps(dividends, divisors));
+    let remainders = _mm256_sub_epi32(states, _mm256_mullo_epi32(quotients, frequencies));
+    // All ones, that is -1, where the quotient is too large or too small.
+    let large = _mm256_srai_epi32::<31>(remainders);
+    let remainders = _mm256_add_epi32(remainders, _mm256_and_si256(large, frequencies));
+    let quotients = _mm256_add_epi32(quotients, large);
+    let right = _mm256_cmpgt_epi32(frequencies, remainders);
+    let remainders = _mm256_sub_epi32(remainders, _mm256_andnot_si256(right, frequencies));
+    let quotients = _mm256_add_epi32(quotients, _mm256_andnot_si256(right, _mm256_set1_epi32(1)));
+    let high = _mm256_slli_epi32::<{ PROBABILITY_BITS as i32 }>(quotients);
+    _mm256_add_epi32(high, _mm256_add_epi32(remainders, firsts))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load(bytes: &[u8; 32]) -> __m256i {
+    // SAFETY: there are 32 bytes.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_half(bytes: &[u8; 16]) -> __m128i {
+    // SAFETY: there are 16 bytes.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }

@@ -2,19 +2,23 @@
 
 use core::arch::x86_64::*;
 
-use super::lanes::Lanes;
+use super::encode;
+use super::lanes::{Lanes, NO_RANK};
 use super::pieces::{self, BlockInput, PieceBuffers};
-use crate::block::BlockSpec;
-use crate::constants::{LANES, PROBABILITY_BITS, STATE_LOWER_BOUND, TABLE_SIZE, WORD_BITS};
+use crate::block::{BlockSpec, EncodeTables, PlaneCoding};
+use crate::constants::{
+    ALPHABET, ESCAPE_SYMBOL, LANES, PROBABILITY_BITS, STATE_LOWER_BOUND, TABLE_SIZE, WORD_BITS,
+};
 use crate::pair::RankValues;
-use crate::rans::TableEntry;
+use crate::rans::{PackedSymbol, TableEntry};
+use crate::split::ElementLayout;
 
 /// Lanes 0 to 15, and lanes 16 to 31.
 #[derive(Clone, Copy)]
 pub(super) struct Registers([__m512i; 2]);
 
 /// [`pieces::decode`], compiled for these instructions.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi1,bmi2,popcnt")]
 pub(super) fn decode_blocks<const B: usize>(
     spec: &BlockSpec,
     blocks: [BlockInput<'_>; B],
@@ -25,9 +29,37 @@ pub(super) fn decode_blocks<const B: usize>(
     unsafe { pieces::decode::<Registers, B>(spec, blocks, buffers, outs) }
 }
 
+/// [`encode::encode_block`], compiled for these instructions.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi1,bmi2,popcnt")]
+pub(super) fn encode_block(
+    spec: &BlockSpec,
+    tables: &EncodeTables<'_>,
+    elements: &[u8],
+    scratch: &mut [u8],
+    words: &mut [u16],
+    out: &mut [u8],
+) -> usize {
+    // SAFETY: this function's instructions include those of `Registers`.
+    unsafe { encode::encode_block::<Registers>(spec, tables, elements, scratch, words, out) }
+}
+
+/// [`encode::symbols`], compiled for these instructions.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi1,bmi2,popcnt")]
+pub(super) fn symbols<'a>(
+    layout: ElementLayout,
+    coded: (usize, PlaneCoding),
+    ranks: &[Option<u8>; ALPHABET],
+    elements: &[u8],
+    planes: &mut [u8],
+    symbols: &'a mut [u8],
+) -> &'a [u8] {
+    // SAFETY: this function's instructions include those of `Registers`.
+    unsafe { encode::symbols::<Registers>(layout, coded, ranks, elements, planes, symbols) }
+}
+
 impl Lanes for Registers {
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn from_array(lanes: &[u32; LANES]) -> Self {
         let (low, high) = lanes.split_at(LANES / 2);
         // SAFETY: both halves have 16 numbers.
@@ -35,7 +67,7 @@ impl Lanes for Registers {
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn to_array(self) -> [u32; LANES] {
         let mut lanes = [0; LANES];
         for (half, register) in lanes.as_chunks_mut::<16>().0.iter_mut().zip(self.0) {
@@ -46,7 +78,7 @@ impl Lanes for Registers {
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn step<const AT: u32>(
         &mut self,
         table: &[TableEntry; TABLE_SIZE],
@@ -70,7 +102,7 @@ impl Lanes for Registers {
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn store_runs_of_2(self, out: &mut [u8; 4 * LANES]) {
         let parts = out.as_chunks_mut::<32>().0;
         for (number, symbols) in self.0.into_iter().enumerate() {
@@ -81,13 +113,13 @@ impl Lanes for Registers {
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn store_runs_of_4(self, out: &mut [u8; 4 * LANES]) {
         store_all(self.0, out.as_chunks_mut().0);
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn store_runs_of_8(quarters: [Self; 2], out: &mut [u8; 8 * LANES]) {
         let [first, second] = quarters;
         for (half, out) in out.as_chunks_mut::<128>().0.iter_mut().enumerate() {
@@ -96,7 +128,7 @@ impl Lanes for Registers {
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn store_runs_of_16(quarters: [Self; 4], out: &mut [u8; 16 * LANES]) {
         let [a, b, c, d] = quarters;
         for (half, out) in out.as_chunks_mut::<256>().0.iter_mut().enumerate() {
@@ -110,7 +142,120 @@ impl Lanes for Registers {
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn load_runs_of_2(runs: &[u8; 4 * LANES]) -> Self {
+        let (first, second) = runs.split_at(2 * LANES);
+        let (first, second) = (first.as_chunks::<32>().0, second.as_chunks::<32>().0);
+        let mut registers = [_mm512_setzero_si512(); 2];
+        for (half, register) in registers.iter_mut().enumerate() {
+            let low = _mm512_cvtepu16_epi32(load_half(&first[half]));
+            let high = _mm512_cvtepu16_epi32(load_half(&second[half]));
+            *register = _mm512_or_si512(low, _mm512_slli_epi32::<16>(high));
+        }
+        Self(registers)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn load_runs_of_4(runs: &[u8; 4 * LANES]) -> Self {
+        let (low, high) = runs.split_at(64);
+        Self([load(low), load(high)])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn load_runs_of_8(runs: &[u8; 8 * LANES]) -> [Self; 2] {
+        let mut quarters = [Self([_mm512_setzero_si512(); 2]); 2];
+        for (half, runs) in runs.as_chunks::<128>().0.iter().enumerate() {
+            let (low, high) = runs.split_at(64);
+            let [even, odd] = separate(load(low), load(high));
+            (quarters[0].0[half], quarters[1].0[half]) = (even, odd);
+        }
+        quarters
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn load_runs_of_16(runs: &[u8; 16 * LANES]) -> [Self; 4] {
+        let mut quarters = [Self([_mm512_setzero_si512(); 2]); 4];
+        for (half, runs) in runs.as_chunks::<256>().0.iter().enumerate() {
+            let parts = runs.as_chunks::<64>().0;
+            let [even_low, odd_low] = separate(load(&parts[0]), load(&parts[1]));
+            let [even_high, odd_high] = separate(load(&parts[2]), load(&parts[3]));
+            let [first, third] = separate(even_low, even_high);
+            let [second, fourth] = separate(odd_low, odd_high);
+            for (quarter, register) in quarters.iter_mut().zip([first, second, third, fourth]) {
+                quarter.0[half] = register;
+            }
+        }
+        quarters
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn put<const AT: u32>(
+        &mut self,
+        table: &[PackedSymbol; ALPHABET],
+        symbols: Self,
+        end: *mut u8,
+        rarest: &mut Self,
+    ) -> usize {
+        let in_order = _mm256_set_epi16(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        let mut written = 0;
+        for number in (0..2).rev() {
+            let (states, rarest) = (&mut self.0[number], &mut rarest.0[number]);
+            let symbols = symbols.0[number];
+            let symbols = match AT {
+                0 => _mm512_and_si512(symbols, _mm512_set1_epi32(0xFF)),
+                3 => _mm512_srli_epi32::<24>(symbols),
+                _ => {
+                    let moved = _mm512_srlv_epi32(symbols, _mm512_set1_epi32(8 * AT as i32));
+                    _mm512_and_si512(moved, _mm512_set1_epi32(0xFF))
+                }
+            };
+            // SAFETY: each index is a byte, and there is an entry for every byte.
+            let entries = unsafe { _mm512_i32gather_epi32::<4>(symbols, table.as_ptr().cast()) };
+            let frequencies = _mm512_and_si512(entries, _mm512_set1_epi32(0xFFFF));
+            *rarest = _mm512_min_epu32(*rarest, frequencies);
+            let limits = _mm512_slli_epi32::<{ u32::BITS - PROBABILITY_BITS }>(frequencies);
+            let givers = _mm512_cmpge_epu32_mask(*states, limits);
+            let words = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(givers, *states));
+            let count = givers.count_ones();
+            // The words to the end of the register; indices count modulo 16.
+            let order = _mm256_add_epi16(in_order, _mm256_set1_epi16(count as i16));
+            let words = _mm256_permutexvar_epi16(order, words);
+            // SAFETY: room for a word of each of these lanes is before what the others have written;
+            // what lies before the words is written again.
+            unsafe { _mm256_storeu_si256(end.sub(written + 32).cast(), words) };
+            written += 2 * count as usize;
+            let normal = _mm512_mask_srli_epi32::<WORD_BITS>(*states, givers, *states);
+            *states = put(normal, frequencies, _mm512_srli_epi32::<16>(entries));
+        }
+        written
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn join_pairs(
+        ranks: &[u8; ALPHABET],
+        coded: &[u8; ALPHABET],
+        values: &[u8; 64],
+        symbols: &mut [u8; 32],
+    ) {
+        let ranks = translate(ranks, load(values));
+        // Two ranks are a 16-bit number, and so are two bytes of ones where there is no rank.
+        let missing =
+            _mm512_movm_epi8(_mm512_cmpeq_epi8_mask(ranks, _mm512_set1_epi8(NO_RANK as i8)));
+        let escaped = _mm512_test_epi16_mask(missing, missing);
+        let joined = _mm512_or_si512(ranks, _mm512_srli_epi16::<4>(ranks));
+        let joined =
+            _mm512_mask_mov_epi16(joined, escaped, _mm512_set1_epi16(ESCAPE_SYMBOL.into()));
+        let joined = _mm512_castsi256_si512(_mm512_cvtepi16_epi8(joined));
+        store_half(_mm512_castsi512_si256(translate(coded, joined)), symbols);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn expand_pairs(ranks: &RankValues, symbols: &[u8; 32], values: &mut [u8; 64]) {
         // SAFETY: there are 16 ranks.
         let ranks = _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(ranks.as_ptr().cast()) });
@@ -128,7 +273,7 @@ impl Lanes for Registers {
 
 /// The entries that states select.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn lookup(table: &[TableEntry; TABLE_SIZE], states: __m512i) -> __m512i {
     let slots = _mm512_and_si512(states, _mm512_set1_epi32(TABLE_SIZE as i32 - 1));
     // SAFETY: each index is below the table's size.
@@ -137,7 +282,7 @@ fn lookup(table: &[TableEntry; TABLE_SIZE], states: __m512i) -> __m512i {
 
 /// [`crate::rans::advance`] in each lane.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn advance(states: __m512i, entries: __m512i) -> __m512i {
     let frequencies = _mm512_and_si512(entries, _mm512_set1_epi32(TABLE_SIZE as i32 - 1));
     let quotients = _mm512_srli_epi32::<PROBABILITY_BITS>(states);
@@ -147,7 +292,7 @@ fn advance(states: __m512i, entries: __m512i) -> __m512i {
 
 /// `symbols` with the entries' symbols in byte `AT`.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn add_symbols<const AT: u32>(symbols: __m512i, entries: __m512i) -> __m512i {
     let moved = match AT {
         0 => _mm512_srli_epi32::<PROBABILITY_BITS>(entries),
@@ -162,7 +307,7 @@ fn add_symbols<const AT: u32>(symbols: __m512i, entries: __m512i) -> __m512i {
 
 /// The 32-bit numbers of `a` and `b` in turn, 16 of each.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn alternate(a: __m512i, b: __m512i) -> [__m512i; 2] {
     let low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
@@ -171,7 +316,7 @@ fn alternate(a: __m512i, b: __m512i) -> [__m512i; 2] {
 
 /// The 64-bit numbers of `a` and `b` in turn, eight of each.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn alternate_wide(a: __m512i, b: __m512i) -> [__m512i; 2] {
     let low = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0);
     let high = _mm512_add_epi64(low, _mm512_set1_epi64(4));
@@ -179,7 +324,7 @@ fn alternate_wide(a: __m512i, b: __m512i) -> [__m512i; 2] {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn store_all(registers: [__m512i; 2], out: &mut [[u8; 64]]) {
     for (out, register) in out.iter_mut().zip(registers) {
         // SAFETY: there are 64 bytes.
@@ -188,8 +333,63 @@ fn store_all(registers: [__m512i; 2], out: &mut [[u8; 64]]) {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn store_half(register: __m256i, out: &mut [u8; 32]) {
     // SAFETY: there are 32 bytes.
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), register) };
+}
+
+/// The even and the odd 32-bit numbers of `a` and `b`: undoes [`alternate`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn separate(a: __m512i, b: __m512i) -> [__m512i; 2] {
+    let even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    [_mm512_permutex2var_epi32(a, even, b), _mm512_permutex2var_epi32(a, odd, b)]
+}
+
+/// States with a symbol put into each: `state / f * 4096 + state % f + first`.
+///
+/// The quotient comes from a division of single-precision numbers that is rounded down. It has
+/// less than 20 bits, the numbers have 24, so that it is right or one too small, and the remainder
+/// says which.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn put(states: __m512i, frequencies: __m512i, firsts: __m512i) -> __m512i {
+    const DOWN: i32 = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
+    let dividends = _mm512_cvt_roundepu32_ps::<DOWN>(states);
+    let divisors = _mm512_cvtepi32_ps(frequencies);
+    let quotients = _mm512_cvttps_epi32(_mm512_div_round_ps::<DOWN>(dividends, divisors));
+    let remainders = _mm512_sub_epi32(states, _mm512_mullo_epi32(quotients, frequencies));
+    let small = _mm512_cmpge_epu32_mask(remainders, frequencies);
+    let remainders = _mm512_mask_sub_epi32(remainders, small, remainders, frequencies);
+    let quotients = _mm512_mask_add_epi32(quotients, small, quotients, _mm512_set1_epi32(1));
+    let high = _mm512_slli_epi32::<PROBABILITY_BITS>(quotients);
+    _mm512_add_epi32(high, _mm512_add_epi32(remainders, firsts))
+}
+
+/// The entry of `table` for each byte.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn translate(table: &[u8; ALPHABET], bytes: __m512i) -> __m512i {
+    let parts = table.as_chunks::<64>().0;
+    let low = _mm512_permutex2var_epi8(load(&parts[0]), bytes, load(&parts[1]));
+    let high = _mm512_permutex2var_epi8(load(&parts[2]), bytes, load(&parts[3]));
+    _mm512_mask_mov_epi8(low, _mm512_movepi8_mask(bytes), high)
+}
+
+/// The 64 bytes of `bytes`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn load(bytes: &[u8]) -> __m512i {
+    let bytes: &[u8; 64] = bytes.try_into().expect("a register has 64 bytes");
+    // SAFETY: there are 64 bytes.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn load_half(bytes: &[u8; 32]) -> __m256i {
+    // SAFETY: there are 32 bytes.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }

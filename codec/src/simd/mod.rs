@@ -9,11 +9,14 @@
 //! reads and writes through pointers.
 
 #![allow(unsafe_code)]
+// What makes a block of vector code sound is one promise: that of the level's instructions.
+#![allow(clippy::multiple_unsafe_ops_per_block)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod encode;
 mod lanes;
 mod pieces;
 mod portable;
@@ -21,7 +24,9 @@ mod stream;
 
 pub use pieces::{BlockInput, PieceBuffers};
 
-use crate::block::BlockSpec;
+use crate::block::{BlockSpec, EncodeTables, PlaneCoding};
+use crate::constants::ALPHABET;
+use crate::split::ElementLayout;
 
 /// A set of instructions that this processor has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +59,14 @@ impl Level {
         None
     }
 
-    /// AVX-512 with the subsets F, BW and VL, on a processor that has them.
+    /// AVX-512 with the subsets F, BW, VL and VBMI (Intel from Ice Lake, AMD from Zen 4 on), on a
+    /// processor that has them.
     pub fn avx512() -> Option<Self> {
         #[cfg(all(any(test, feature = "std"), target_arch = "x86_64"))]
         if std::is_x86_feature_detected!("avx512f")
             && std::is_x86_feature_detected!("avx512bw")
             && std::is_x86_feature_detected!("avx512vl")
+            && std::is_x86_feature_detected!("avx512vbmi")
         {
             return Some(Self(Kind::Avx512));
         }
@@ -113,6 +120,64 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Kind::Avx512 => unsafe { avx512::decode_blocks(spec, blocks, buffers, outs) },
+        }
+    }
+
+    /// The same as [`crate::block::encode_block`].
+    pub fn encode_block(
+        self,
+        spec: &BlockSpec,
+        tables: &EncodeTables<'_>,
+        elements: &[u8],
+        scratch: &mut [u8],
+        words: &mut [u16],
+        out: &mut [u8],
+    ) -> usize {
+        match self.0 {
+            // SAFETY: arrays take no special instructions.
+            Kind::Portable => unsafe {
+                encode::encode_block::<portable::Array>(spec, tables, elements, scratch, words, out)
+            },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level is made only where the processor has its instructions.
+            Kind::Avx2 => unsafe {
+                avx2::encode_block(spec, tables, elements, scratch, words, out)
+            },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kind::Avx512 => unsafe {
+                avx512::encode_block(spec, tables, elements, scratch, words, out)
+            },
+        }
+    }
+
+    /// The symbols that plane `coded.0` of a block is coded as with the coding `coded.1`, if all
+    /// pairs of `ranks` have a slot: what a table is to be made for.
+    ///
+    /// `elements` are the block's elements, `planes` has at least as many bytes, and `symbols` at
+    /// least one for each element; the part of it that holds the symbols is returned.
+    pub fn symbols<'a>(
+        self,
+        layout: ElementLayout,
+        coded: (usize, PlaneCoding),
+        ranks: &[Option<u8>; ALPHABET],
+        elements: &[u8],
+        planes: &mut [u8],
+        symbols: &'a mut [u8],
+    ) -> &'a [u8] {
+        match self.0 {
+            // SAFETY: arrays take no special instructions.
+            Kind::Portable => unsafe {
+                encode::symbols::<portable::Array>(layout, coded, ranks, elements, planes, symbols)
+            },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level is made only where the processor has its instructions.
+            Kind::Avx2 => unsafe { avx2::symbols(layout, coded, ranks, elements, planes, symbols) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kind::Avx512 => unsafe {
+                avx512::symbols(layout, coded, ranks, elements, planes, symbols)
+            },
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Lanes in an array: for every processor, as fast as the compiler makes it.
 
-use super::lanes::Lanes;
-use crate::constants::{LANES, TABLE_SIZE};
+use super::lanes::{Lanes, NO_RANK, STEP_WORD_BYTES};
+use crate::constants::{ALPHABET, ESCAPE_SYMBOL, LANES, TABLE_SIZE};
 use crate::pair::RankValues;
-use crate::rans::{TableEntry, advance, needs_word, slot, take_word};
+use crate::rans::{PackedSymbol, TableEntry, advance, needs_word, slot, take_word};
 
 #[derive(Clone, Copy)]
 pub(super) struct Array([u32; LANES]);
@@ -71,11 +71,90 @@ impl Lanes for Array {
     }
 
     #[inline(always)]
+    unsafe fn load_runs_of_2(runs: &[u8; 4 * LANES]) -> Self {
+        let (first, second) = runs.split_at(2 * LANES);
+        let (first, second) = (first.as_chunks::<2>().0, second.as_chunks::<2>().0);
+        Self(core::array::from_fn(|lane| {
+            let ([a, b], [c, d]) = (first[lane], second[lane]);
+            u32::from_le_bytes([a, b, c, d])
+        }))
+    }
+
+    #[inline(always)]
+    unsafe fn load_runs_of_4(runs: &[u8; 4 * LANES]) -> Self {
+        let [quarter] = load_runs(runs.as_chunks().0);
+        quarter
+    }
+
+    #[inline(always)]
+    unsafe fn load_runs_of_8(runs: &[u8; 8 * LANES]) -> [Self; 2] {
+        load_runs(runs.as_chunks().0)
+    }
+
+    #[inline(always)]
+    unsafe fn load_runs_of_16(runs: &[u8; 16 * LANES]) -> [Self; 4] {
+        load_runs(runs.as_chunks().0)
+    }
+
+    #[inline(always)]
+    unsafe fn put<const AT: u32>(
+        &mut self,
+        table: &[PackedSymbol; ALPHABET],
+        symbols: Self,
+        end: *mut u8,
+        rarest: &mut Self,
+    ) -> usize {
+        // SAFETY: the caller's promise; bytes need no alignment.
+        let words = unsafe { &mut *end.sub(STEP_WORD_BYTES).cast::<[[u8; 2]; LANES]>() };
+        let mut free = LANES;
+        for lane in (0..LANES).rev() {
+            let (state, rarest) = (&mut self.0[lane], &mut rarest.0[lane]);
+            let symbol = table[(symbols.0[lane] >> (8 * AT)) as usize % ALPHABET];
+            *rarest = symbol.frequency().min(*rarest);
+            if *rarest == 0 {
+                continue;
+            }
+            if symbol.gives_word(*state) {
+                free -= 1;
+                // At most a word for each lane.
+                words[free % LANES] = (*state as u16).to_le_bytes();
+                *state >>= u16::BITS;
+            }
+            *state = symbol.put(*state);
+        }
+        2 * (LANES - free)
+    }
+
+    #[inline(always)]
+    unsafe fn join_pairs(
+        ranks: &[u8; ALPHABET],
+        coded: &[u8; ALPHABET],
+        values: &[u8; 64],
+        symbols: &mut [u8; 32],
+    ) {
+        for (symbol, pair) in symbols.iter_mut().zip(values.as_chunks::<2>().0) {
+            let [first, second] = pair.map(|value| ranks[usize::from(value)]);
+            let ranked = first != NO_RANK && second != NO_RANK;
+            let joined = if ranked { first | second << 4 } else { ESCAPE_SYMBOL };
+            *symbol = coded[usize::from(joined)];
+        }
+    }
+
+    #[inline(always)]
     unsafe fn expand_pairs(ranks: &RankValues, symbols: &[u8; 32], values: &mut [u8; 64]) {
         for (pair, &symbol) in values.as_chunks_mut::<2>().0.iter_mut().zip(symbols) {
             *pair = [ranks[usize::from(symbol & 15)], ranks[usize::from(symbol >> 4)]];
         }
     }
+}
+
+/// Undoes [`store_runs`].
+#[inline(always)]
+fn load_runs<const QUARTERS: usize>(runs: &[[u8; 4]]) -> [Array; QUARTERS] {
+    let runs = runs.as_chunks::<QUARTERS>().0;
+    core::array::from_fn(|quarter| {
+        Array(core::array::from_fn(|lane| u32::from_le_bytes(runs[lane][quarter])))
+    })
 }
 
 /// Four symbols from each quarter, lane by lane.

@@ -10,7 +10,7 @@ use crate::rans::{
 };
 
 /// Steps whose symbols share a 32-bit number in each lane.
-const QUARTER_STEPS: usize = 4;
+pub(super) const QUARTER_STEPS: usize = 4;
 /// Bytes of words that four steps take at most.
 const WINDOW: usize = QUARTER_STEPS * STEP_WORD_BYTES;
 /// The most symbols of a group.

@@ -6,13 +6,52 @@ use crate::constants::MAX_WIDTH;
 /// Cuts little-endian `elements` into planes: `planes[p * count..][i]` is byte `p` of element `i`.
 ///
 /// `planes` has as many bytes as `elements`; the count of elements is that divided by the width.
+#[inline(always)]
 pub fn split_planes(layout: ElementLayout, elements: &[u8], planes: &mut [u8]) {
     assert_eq!(elements.len(), planes.len(), "planes of another size than their elements");
-    match layout.width {
-        Width::One => split::<1>(elements, planes, |v| v.rotate_left_in(8, layout.rotated)),
-        Width::Two => split::<2>(elements, planes, |v| v.rotate_left_in(16, layout.rotated)),
-        Width::Four => split::<4>(elements, planes, |v| v.rotate_left_in(32, layout.rotated)),
-        Width::Eight => split::<8>(elements, planes, |v| v.rotate_left_in(64, layout.rotated)),
+    if layout.rotated {
+        split_planes_as::<true>(layout.width, elements, planes);
+    } else {
+        split_planes_as::<false>(layout.width, elements, planes);
+    }
+}
+
+#[inline(always)]
+fn split_planes_as<const ROTATED: bool>(width: Width, elements: &[u8], planes: &mut [u8]) {
+    let count = elements.len() / width.bytes();
+    match width {
+        Width::One => {
+            let rotate = |byte: u8| if ROTATED { byte.rotate_left(1) } else { byte };
+            planes.iter_mut().zip(elements).for_each(|(plane, &byte)| *plane = rotate(byte));
+        }
+        Width::Two => {
+            let (low, high) = planes.split_at_mut(count);
+            for ((element, low), high) in elements.as_chunks().0.iter().zip(low).zip(high) {
+                let bits = u16::from_le_bytes(*element);
+                let bits = if ROTATED { bits.rotate_left(1) } else { bits };
+                (*low, *high) = (bits as u8, (bits >> 8) as u8);
+            }
+        }
+        Width::Four => {
+            let (low, high) = planes.split_at_mut(2 * count);
+            let ((a, b), (c, d)) = (low.split_at_mut(count), high.split_at_mut(count));
+            let rows = a.iter_mut().zip(b).zip(c.iter_mut().zip(d));
+            for (element, ((a, b), (c, d))) in elements.as_chunks().0.iter().zip(rows) {
+                let bits = u32::from_le_bytes(*element);
+                let bits = if ROTATED { bits.rotate_left(1) } else { bits };
+                (*a, *b) = (bits as u8, (bits >> 8) as u8);
+                (*c, *d) = ((bits >> 16) as u8, (bits >> 24) as u8);
+            }
+        }
+        Width::Eight => {
+            for (number, element) in elements.as_chunks().0.iter().enumerate() {
+                let bits = u64::from_le_bytes(*element);
+                let bits = if ROTATED { bits.rotate_left(1) } else { bits };
+                for (plane, byte) in bits.to_le_bytes().into_iter().enumerate() {
+                    planes[plane * count + number] = byte;
+                }
+            }
+        }
     }
 }
 
@@ -103,24 +142,6 @@ impl RotateWithin for u64 {
     #[inline(always)]
     fn rotate_right_in(self, bits: u32, rotated: bool) -> u64 {
         if rotated { self >> 1 | (self & 1) << (bits - 1) } else { self }
-    }
-}
-
-#[inline(always)]
-fn split<const W: usize>(elements: &[u8], planes: &mut [u8], rotate: impl Fn(u64) -> u64) {
-    let elements = elements.as_chunks::<W>().0;
-    if elements.is_empty() {
-        return;
-    }
-    let mut rows = planes.chunks_exact_mut(elements.len());
-    let mut rows: [&mut [u8]; W] = core::array::from_fn(|_| rows.next().unwrap_or_default());
-    for (i, element) in elements.iter().enumerate() {
-        let mut wide = [0; 8];
-        wide[..W].copy_from_slice(element);
-        let bytes = rotate(u64::from_le_bytes(wide)).to_le_bytes();
-        for (row, byte) in rows.iter_mut().zip(bytes) {
-            row[i] = byte;
-        }
     }
 }
 

@@ -6,13 +6,26 @@ use super::ElementLayout;
 /// `low(2i) | low(2i + 1) << 4`. An odd last byte is joined by zeros.
 ///
 /// `symbols` and `raw` have half as many bytes as `elements`, rounded up.
+#[inline(always)]
 pub fn split_nibbles(layout: ElementLayout, elements: &[u8], symbols: &mut [u8], raw: &mut [u8]) {
-    let rotate = |byte: u8| if layout.rotated { byte.rotate_left(1) } else { byte };
-    for ((pair, symbol), raw) in elements.chunks(2).zip(symbols).zip(raw) {
-        let first = rotate(pair[0]);
-        let second = pair.get(1).map_or(0, |&byte| rotate(byte));
+    if layout.rotated {
+        split(elements, symbols, raw, |byte| byte.rotate_left(1));
+    } else {
+        split(elements, symbols, raw, |byte| byte);
+    }
+}
+
+#[inline(always)]
+fn split(elements: &[u8], symbols: &mut [u8], raw: &mut [u8], rotate: impl Fn(u8) -> u8) {
+    let (pairs, last) = elements.as_chunks::<2>();
+    for ((pair, symbol), raw) in pairs.iter().zip(&mut *symbols).zip(&mut *raw) {
+        let [first, second] = pair.map(&rotate);
         *symbol = first >> 4 | second & 0xF0;
         *raw = first & 0x0F | second << 4;
+    }
+    if let [last] = last {
+        let last_byte = rotate(*last);
+        (symbols[pairs.len()], raw[pairs.len()]) = (last_byte >> 4, last_byte & 0x0F);
     }
 }
 

@@ -16,3 +16,8 @@ pub(super) struct Answer {
 pub(super) fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
+
+/// A SHA-256 in words.
+pub(super) fn digest_text(sha256: Option<&str>) -> &str {
+    sha256.unwrap_or("not stored (encoded with --no-sha256)")
+}

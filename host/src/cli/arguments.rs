@@ -104,10 +104,13 @@ pub(super) struct Encode {
     /// [default: 65536]
     #[arg(long, value_name = "N")]
     pub(super) block_elements: Option<usize>,
-    /// Coder states per lane, 1 or 2: 2 decodes faster on GPUs and takes slightly more space
-    /// [default: 1]
+    /// Coder states per lane, 1 or 2: 2 decodes faster and takes slightly more space [default: 2]
     #[arg(long, value_name = "N")]
     pub(super) states_per_lane: Option<usize>,
+    /// Don't compute the SHA-256 of the original: faster, and decoding compares tensors' checksums
+    /// only
+    #[arg(long)]
+    pub(super) no_sha256: bool,
 }
 
 /// Write the original file or directory again

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 use wcodec::{Checkpoint, RestoreOptions, Result, restore_directory};
 
-use super::answer::{Answer, shown};
+use super::answer::{Answer, digest_text, shown};
 use super::arguments::{Common, Decode};
 use super::table::{grouped, printable, ratio, speed};
 use super::{directory, gpu, paths, progress};
@@ -31,13 +31,14 @@ pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
     checkpoint.restore(&output, &options)?;
     let seconds = start.elapsed().as_secs_f64();
     let (original, encoded) = (checkpoint.original_bytes(), checkpoint.encoded_bytes());
-    let sha256 = wcodec::hex(&checkpoint.original_sha256());
+    let sha256 = checkpoint.original_sha256().map(|sha256| wcodec::hex(&sha256));
     let text = format!(
-        "Decoded {} to {} on {device}\n{} bytes, {}\nSHA-256: {sha256}\n",
+        "Decoded {} to {} on {device}\n{} bytes, {}\nSHA-256: {}\n",
         printable(&shown(input)),
         printable(&shown(&output)),
         grouped(original),
         speed(original, seconds),
+        digest_text(sha256.as_deref()),
     );
     let json = json!({
         "command": "decode",

@@ -10,7 +10,7 @@ use wcodec::{
     encode_safetensors,
 };
 
-use super::answer::Answer;
+use super::answer::{Answer, digest_text};
 use super::encode::dtype_totals;
 use super::table::{grouped, ratio, ratio_text, speed};
 
@@ -45,11 +45,11 @@ fn check_identical(decoded: &Path) -> Result<()> {
 fn answer(report: &EncodeReport, decode_seconds: f64) -> Answer {
     let (original, encoded) = (report.original_bytes, report.encoded_bytes);
     let totals = dtype_totals(report);
-    let sha256 = wcodec::hex(&report.original_sha256);
+    let sha256 = report.original_sha256.map(|sha256| wcodec::hex(&sha256));
     let text = format!(
         "A checkpoint of real weights, {} tensors, encoded and decoded again:\n\n{}\n\
          {} bytes became {}, ratio {}.\nEncoded {}, decoded {}.\n\
-         The decoded file is identical to the original, SHA-256 {sha256}.\n",
+         The decoded file is identical to the original, SHA-256 {}.\n",
         report.tensors.len(),
         totals.table(original, encoded),
         grouped(original),
@@ -57,6 +57,7 @@ fn answer(report: &EncodeReport, decode_seconds: f64) -> Answer {
         ratio_text(original, encoded),
         speed(original, report.seconds),
         speed(original, decode_seconds),
+        digest_text(sha256.as_deref()),
     );
     let json = json!({
         "command": "demo",

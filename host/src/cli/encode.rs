@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use wcodec::{EncodeOptions, EncodeReport, Result, encode_directory, encode_safetensors};
 
-use super::answer::{Answer, shown};
+use super::answer::{Answer, digest_text, shown};
 use super::arguments::{Common, Encode};
 use super::directory;
 use super::dtypes::DtypeTotals;
@@ -31,6 +31,7 @@ fn options(arguments: &Encode, common: &Common) -> EncodeOptions {
     EncodeOptions {
         block_elements: arguments.block_elements.unwrap_or(defaults.block_elements),
         states_per_lane: arguments.states_per_lane.unwrap_or(defaults.states_per_lane),
+        sha256: !arguments.no_sha256,
         overwrite: common.force,
         progress: progress::bar("Encoding", common),
         ..defaults
@@ -48,15 +49,16 @@ pub(super) fn dtype_totals(report: &EncodeReport) -> DtypeTotals {
 
 fn answer(input: &Path, output: &Path, report: &EncodeReport) -> Answer {
     let (original, encoded) = (report.original_bytes, report.encoded_bytes);
-    let sha256 = wcodec::hex(&report.original_sha256);
+    let sha256 = report.original_sha256.map(|sha256| wcodec::hex(&sha256));
     let text = format!(
-        "Encoded {} to {}\n{} bytes to {} bytes, ratio {}, {}\nSHA-256 of the original: {sha256}\n",
+        "Encoded {} to {}\n{} bytes to {} bytes, ratio {}, {}\nSHA-256 of the original: {}\n",
         printable(&shown(input)),
         printable(&shown(output)),
         grouped(original),
         grouped(encoded),
         ratio_text(original, encoded),
         speed(original, report.seconds),
+        digest_text(sha256.as_deref()),
     );
     let json = json!({
         "command": "encode",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wcodec::{Checkpoint, Result, Tensor};
 
-use super::answer::{Answer, shown};
+use super::answer::{Answer, digest_text, shown};
 use super::arguments::Inspect;
 use super::dtypes::DtypeTotals;
 use super::table::{Align, Table, grouped, printable, ratio, ratio_text};
@@ -25,7 +25,7 @@ fn text(checkpoint: &Checkpoint, totals: &DtypeTotals) -> String {
         printable(&shown(checkpoint.path())),
         checkpoint.format_version(),
         grouped(checkpoint.table_count() as u64),
-        wcodec::hex(&checkpoint.original_sha256()),
+        digest_text(checkpoint.original_sha256().map(|sha256| wcodec::hex(&sha256)).as_deref()),
     )
 }
 
@@ -85,7 +85,7 @@ fn json_of(checkpoint: &Checkpoint, totals: &DtypeTotals) -> Value {
         "original_bytes": original,
         "encoded_bytes": encoded,
         "ratio": ratio(original, encoded),
-        "sha256": wcodec::hex(&checkpoint.original_sha256()),
+        "sha256": checkpoint.original_sha256().map(|sha256| wcodec::hex(&sha256)),
         "tables": checkpoint.table_count(),
         "tensors": checkpoint.tensors().map(|tensor| tensor_json(&tensor)).collect::<Vec<_>>(),
         "dtypes": totals.json(),

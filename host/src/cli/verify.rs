@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use wcodec::{Checkpoint, Progress, Result, verify_directory, verify_directory_against};
 
-use super::answer::{Answer, shown};
+use super::answer::{Answer, digest_text, shown};
 use super::arguments::{Common, Verify};
 use super::table::{grouped, printable, ratio, speed};
 use super::{directory, gpu, progress};
@@ -28,16 +28,17 @@ pub(super) fn run(arguments: &Verify, common: &Common) -> Result<Answer> {
         None => checkpoint.verify(bar.as_deref())?,
     };
     let (original, encoded) = (checkpoint.original_bytes(), checkpoint.encoded_bytes());
-    let sha256 = wcodec::hex(&checkpoint.original_sha256());
+    let sha256 = checkpoint.original_sha256().map(|sha256| wcodec::hex(&sha256));
     let compared = against
         .map(|path| format!("; it decodes to exactly {}", printable(&shown(path))))
         .unwrap_or_default();
     let text = format!(
-        "{} is undamaged{compared}\n{} tensors, {} bytes decoded on {device} {}\nSHA-256 of the original: {sha256}\n",
+        "{} is undamaged{compared}\n{} tensors, {} bytes decoded on {device} {}\nSHA-256 of the original: {}\n",
         printable(&shown(input)),
         grouped(report.tensors as u64),
         grouped(original),
         speed(original, report.seconds),
+        digest_text(sha256.as_deref()),
     );
     let json = json!({
         "command": "verify",

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -16,6 +16,7 @@ use crate::gpu::Decoder;
 use crate::hash::{of_blocks, xxh3};
 use crate::mapped::MappedFile;
 use crate::safetensors::Dtype;
+use crate::spares::Spares;
 
 /// An open `.wcodec` file. Cheap to share between threads; decoding runs on the current rayon
 /// pool.
@@ -32,7 +33,7 @@ pub struct Checkpoint {
     /// What restores and verifies; without one the CPU does.
     decoder: Option<Arc<Decoder>>,
     /// Tables and buffers that no thread is using at the moment.
-    block_decoders: Mutex<Vec<BlockDecoder>>,
+    block_decoders: Spares<BlockDecoder>,
 }
 
 /// Blocks that a thread takes at a time: enough for two at once, few enough that all threads have
@@ -102,7 +103,7 @@ impl Checkpoint {
             payload_start: alignment,
             chunk_starts,
             decoder: None,
-            block_decoders: Mutex::default(),
+            block_decoders: Spares::default(),
         })
     }
 
@@ -115,15 +116,6 @@ impl Checkpoint {
 
     pub(crate) fn decoder(&self) -> Option<&Decoder> {
         self.decoder.as_deref()
-    }
-
-    /// Lends tables and buffers, at most one set for each thread that decodes at the same time.
-    fn with_block_decoder<T>(&self, run: impl FnOnce(&mut BlockDecoder) -> T) -> T {
-        let spare = || self.block_decoders.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut decoder = spare().pop().unwrap_or_default();
-        let result = run(&mut decoder);
-        spare().push(decoder);
-        result
     }
 
     /// The path that the file was opened by.
@@ -146,8 +138,9 @@ impl Checkpoint {
         self.index.original_bytes
     }
 
-    /// SHA-256 of the original file, as stored; [`Checkpoint::verify`] checks it.
-    pub fn original_sha256(&self) -> [u8; 32] {
+    /// SHA-256 of the original file, as stored; [`Checkpoint::verify`] checks it. A file encoded
+    /// without [`crate::EncodeOptions::sha256`] has none.
+    pub fn original_sha256(&self) -> Option<[u8; 32]> {
         self.index.original_sha256
     }
 
@@ -427,7 +420,8 @@ impl<'a> Tensor<'a> {
         blocks.sort_by_key(|block| record.blocks[block.number].plan);
         blocks.par_chunks_mut(BLOCKS_PER_JOB).try_for_each(|blocks| {
             self.checkpoint
-                .with_block_decoder(|decoder| decoder.decode(&self.checkpoint.index, blocks))
+                .block_decoders
+                .lend(|decoder| decoder.decode(&self.checkpoint.index, blocks))
         })
     }
 

@@ -1,6 +1,7 @@
 //! Encoding of a whole checkpoint.
 
 use std::collections::HashMap;
+use std::hash::Hasher;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,14 +12,14 @@ use codec::constants::{MAX_BLOCK_ELEMENTS, MIN_BLOCK_ELEMENTS};
 use super::layout::element_layout;
 use super::report::{EncodeReport, TensorReport};
 use super::tables::TablePool;
-use super::window::{EncodedBlock, SegmentInput, encode_window};
+use super::window::{EncodedBlock, SegmentInput, Workshop};
 use crate::error::{Error, Result};
 use crate::format::{
     BlockRecord, CHUNK_BYTES, ChunkRecord, DEFAULT_BLOCK_ELEMENTS, FileHeader, Footer, Index,
     MAX_PLANS, MIN_SECTION_ALIGNMENT, PlaneRecord, SECTION_ALIGNMENT, TensorRecord, WINDOW_BLOCKS,
     WINDOW_BYTES, encode_index,
 };
-use crate::hash::{of_blocks, sha256, xxh3};
+use crate::hash::{Xxh3, of_blocks, sha256, xxh3};
 use crate::mapped::MappedFile;
 use crate::output::{AtomicFile, ensure_apart};
 use crate::progress::Progress;
@@ -34,6 +35,10 @@ pub struct EncodeOptions {
     /// What payload and index start at multiples of: a power of two from 64, which saves some KB of a
     /// small file, to 4096, which suits mapped and direct reads.
     pub section_alignment: usize,
+    /// Whether to store the SHA-256 of the original, which is checked when it is restored. Off, what
+    /// is decoded is still compared with the checksum of each tensor; on, encoding can't be faster
+    /// than one processor computes the hash.
+    pub sha256: bool,
     /// Whether an existing output is replaced.
     pub overwrite: bool,
     /// Told of the original bytes done.
@@ -46,6 +51,7 @@ impl Default for EncodeOptions {
             block_elements: DEFAULT_BLOCK_ELEMENTS,
             states_per_lane: 2,
             section_alignment: SECTION_ALIGNMENT as usize,
+            sha256: true,
             overwrite: false,
             progress: None,
         }
@@ -121,7 +127,8 @@ pub fn encode_safetensors_bytes(
     options.check()?;
     let path = Path::new("<memory>");
     let header = safetensors::parse(file, path)?;
-    let mut bytes = Vec::new();
+    // Pages that are never written to take no memory.
+    let mut bytes = Vec::with_capacity(file.len());
     let mut sink = Sink::new(&mut bytes, path, options);
     let report = encode_into(file, &header, options, &mut sink)?;
     sink.finish()?;
@@ -141,7 +148,7 @@ fn encode_into(
     // The hash of the original is a pass of its own; beside the encoder it costs no time where a
     // second processor is free.
     let (hash, encoded) = std::thread::scope(|scope| {
-        let hash = scope.spawn(|| sha256(file));
+        let hash = scope.spawn(|| options.sha256.then(|| sha256(file)));
         let encoded = encode_tensors(file, header, options, sink);
         (hash.join(), encoded)
     });
@@ -180,10 +187,10 @@ fn encode_tensors(
     file: &[u8],
     header: &Header,
     options: &EncodeOptions,
-    sink: &mut Sink<'_, impl Write>,
+    sink: &mut Sink<'_, impl Write + Send>,
 ) -> Result<(TablePool, Vec<TensorRecord>)> {
     sink.write_header()?;
-    let mut pool = TablePool::default();
+    let mut workshop = Workshop::default();
     let mut builders: Vec<TensorBuilder> =
         header.tensors.iter().map(|entry| TensorBuilder::new(entry, file, options)).collect();
     let mut window = Window::default();
@@ -194,14 +201,14 @@ fn encode_tensors(
         for segment in bytes.chunks(WINDOW_BYTES.next_multiple_of(block_bytes)) {
             let blocks: Vec<&[u8]> = segment.chunks(block_bytes).collect();
             if !window.has_room_for(&blocks) {
-                flush(&mut pool, std::mem::take(&mut window), &mut builders, options, sink)?;
+                flush(&mut workshop, std::mem::take(&mut window), &mut builders, options, sink)?;
             }
             let states_per_lane = options.states_per_lane;
             window.push(SegmentInput { tensor, layout, states_per_lane, blocks });
         }
     }
-    flush(&mut pool, window, &mut builders, options, sink)?;
-    Ok((pool, builders.into_iter().map(TensorBuilder::finish).collect()))
+    flush(&mut workshop, window, &mut builders, options, sink)?;
+    Ok((workshop.pool, builders.into_iter().map(TensorBuilder::finish).collect()))
 }
 
 /// Segments that are encoded together.
@@ -228,30 +235,29 @@ impl<'a> Window<'a> {
 
 /// Encodes a window and writes its blocks.
 fn flush(
-    pool: &mut TablePool,
+    workshop: &mut Workshop,
     window: Window<'_>,
     builders: &mut [TensorBuilder],
     options: &EncodeOptions,
-    sink: &mut Sink<'_, impl Write>,
+    sink: &mut Sink<'_, impl Write + Send>,
 ) -> Result<()> {
     let done = window.bytes;
+    let planned = workshop.plan(window.segments, |tensor, plan| builders[tensor].admit_plan(plan));
     let mut open: Option<(usize, OpenChunk)> = None;
-    let blocks =
-        encode_window(pool, window.segments, |tensor, plan| builders[tensor].admit_plan(plan));
-    for block in blocks {
+    workshop.encode(&planned, |block| {
         let continues = open.as_ref().is_some_and(|(tensor, chunk)| {
-            *tensor == block.tensor && chunk.bytes.len() < CHUNK_BYTES
+            *tensor == block.tensor && chunk.bytes < CHUNK_BYTES as u64
         });
         if !continues && let Some((tensor, chunk)) = open.take() {
-            builders[tensor].close_chunk(chunk, sink)?;
+            builders[tensor].close_chunk(chunk);
         }
         let (_, chunk) = open.get_or_insert_with(|| (block.tensor, OpenChunk::default()));
-        chunk.bytes.extend_from_slice(&block.bytes);
-        chunk.blocks += 1;
-        builders[block.tensor].add_block(&block, sink.payload());
-    }
+        builders[block.tensor].add_block(block, sink.payload());
+        chunk.add(&block.bytes);
+        sink.write(&block.bytes)
+    })?;
     if let Some((tensor, chunk)) = open {
-        builders[tensor].close_chunk(chunk, sink)?;
+        builders[tensor].close_chunk(chunk);
     }
     if let Some(progress) = &options.progress {
         progress.advance(done as u64);
@@ -262,8 +268,17 @@ fn flush(
 /// A chunk whose blocks are not all there yet.
 #[derive(Default)]
 struct OpenChunk {
-    bytes: Vec<u8>,
+    hash: Xxh3,
+    bytes: u64,
     blocks: u32,
+}
+
+impl OpenChunk {
+    fn add(&mut self, block: &[u8]) {
+        self.hash.write(block);
+        self.bytes += block.len() as u64;
+        self.blocks += 1;
+    }
 }
 
 /// A tensor's record, as far as its blocks have been written.
@@ -301,7 +316,7 @@ impl TensorBuilder {
         }
     }
 
-    /// Notes a block; `payload` is where the chunk that it belongs to will be written.
+    /// Notes a block; `payload` is where it will be written.
     fn add_block(&mut self, block: &EncodedBlock, payload: u64) {
         if self.record.blocks.is_empty() {
             self.record.payload_offset = payload;
@@ -335,13 +350,9 @@ impl TensorBuilder {
         (number, plan)
     }
 
-    fn close_chunk(&mut self, chunk: OpenChunk, sink: &mut Sink<'_, impl Write>) -> Result<()> {
-        self.record.chunks.push(ChunkRecord {
-            blocks: chunk.blocks,
-            bytes: chunk.bytes.len() as u64,
-            xxh3: xxh3(&chunk.bytes),
-        });
-        sink.write(&chunk.bytes)
+    fn close_chunk(&mut self, chunk: OpenChunk) {
+        let OpenChunk { hash, bytes, blocks } = chunk;
+        self.record.chunks.push(ChunkRecord { blocks, bytes, xxh3: hash.finish() });
     }
 }
 

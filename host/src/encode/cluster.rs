@@ -4,12 +4,11 @@
 //! blocks go to the table that codes them in the fewest bits, tables are made anew from their
 //! blocks. Rows of embeddings differ in scale, so that blocks of one tensor differ as well.
 
-use codec::constants::ALPHABET;
-use codec::rans::normalize;
+use codec::constants::{ALPHABET, PROBABILITY_BITS, TABLE_SIZE};
 use rayon::prelude::*;
 
 use super::histogram::PlaneCounts;
-use super::tables::{Table, cost};
+use super::tables::{NO_SLOT, SymbolBits, cost, stored_bits};
 
 /// Numbers of groups that are tried after one.
 const GROUP_COUNTS: [usize; 4] = [2, 4, 8, 16];
@@ -20,9 +19,12 @@ const ROUNDS: usize = 3;
 /// Blocks that a group needs on average to be worth trying.
 const BLOCKS_PER_GROUP: usize = 2;
 
-/// A group of blocks and the table that suits them.
+/// A group of blocks, and what a table that suits them would cost.
 pub(crate) struct Group {
-    pub(crate) table: Table,
+    /// Bits of each symbol.
+    pub(crate) bits: SymbolBits,
+    /// Bits of the table itself.
+    pub(crate) table_bits: f64,
     /// Sum of the blocks' counts.
     pub(crate) counts: [u64; ALPHABET],
     /// Positions in the list of blocks given to [`group_blocks`].
@@ -54,15 +56,16 @@ pub(crate) fn group_blocks(blocks: &[&PlaneCounts]) -> Vec<Group> {
 
 fn total_bits(blocks: &[&PlaneCounts], groups: &[Group]) -> f64 {
     let bits = |group: &Group| -> f64 {
-        let members = group.members.iter().map(|&block| cost(blocks[block], &group.table.bits));
-        members.sum::<f64>() + group.table.stored_bits()
+        let members = group.members.iter().map(|&block| cost(blocks[block], &group.bits));
+        members.sum::<f64>() + group.table_bits
     };
     groups.iter().map(bits).sum()
 }
 
 fn lloyd(blocks: &[&PlaneCounts], count: usize) -> Vec<Group> {
     let mut order: Vec<usize> = (0..blocks.len()).collect();
-    order.sort_by(|&a, &b| mean(blocks[a]).total_cmp(&mean(blocks[b])));
+    let means: Vec<f64> = blocks.iter().map(|counts| mean(counts)).collect();
+    order.sort_by(|&a, &b| means[a].total_cmp(&means[b]));
     let share = blocks.len().div_ceil(count).max(1);
     let mut groups: Vec<Group> =
         order.chunks(share).filter_map(|m| group_of(blocks, m.to_vec())).collect();
@@ -81,7 +84,7 @@ fn assign(blocks: &[&PlaneCounts], groups: &[Group]) -> Vec<Group> {
     let costs: Vec<usize> = blocks
         .par_iter()
         .map(|counts| {
-            let costs = groups.iter().map(|group| cost(counts, &group.table.bits));
+            let costs = groups.iter().map(|group| cost(counts, &group.bits));
             let nearest = costs.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
             nearest.map_or(0, |(group, _)| group)
         })
@@ -96,8 +99,16 @@ fn group_of(blocks: &[&PlaneCounts], members: Vec<usize>) -> Option<Group> {
     for &block in &members {
         counts.iter_mut().zip(blocks[block]).for_each(|(sum, &count)| *sum += u64::from(count));
     }
-    let frequencies = normalize(&counts).ok()?;
-    Some(Group { table: Table::new(&frequencies, None), counts, members })
+    if counts.iter().filter(|&&count| count > 0).count() < 2 {
+        return None;
+    }
+    let total: u64 = counts.iter().sum();
+    let bits = counts.map(|count| match count {
+        0 => NO_SLOT,
+        _ => ((total as f32).log2() - (count as f32).log2()).min(PROBABILITY_BITS as f32),
+    });
+    let frequencies = counts.map(|count| (count * TABLE_SIZE as u64 / total.max(1)) as u16);
+    Some(Group { bits, table_bits: stored_bits(&frequencies), counts, members })
 }
 
 /// The mean value of a plane: for exponents, the scale of the block.

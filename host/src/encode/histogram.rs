@@ -1,4 +1,4 @@
-//! Counts of the byte values of each plane of a block.
+//! Counts of byte values: estimated for planning, exact for tables.
 
 use codec::constants::ALPHABET;
 use codec::split::{ElementLayout, Width};
@@ -6,45 +6,97 @@ use codec::split::{ElementLayout, Width};
 /// Counts of one plane of one block.
 pub(crate) type PlaneCounts = [u32; ALPHABET];
 
-/// Counts of all planes of a block, plane 0 first.
-pub(crate) fn count_planes(layout: ElementLayout, elements: &[u8]) -> Vec<PlaneCounts> {
+/// Elements of a block up to which its planes are counted exactly.
+const EXACT_ELEMENTS: usize = 8192;
+/// Elements that are counted one after the other.
+const SPAN: usize = 256;
+/// One of so many spans is counted.
+const STRIDE: usize = 8;
+
+/// Counts of all planes of a block, plane 0 first: in a large block, those of a sample times its
+/// stride. Exact for planes that have a single value.
+pub(crate) fn estimate_planes(layout: ElementLayout, elements: &[u8]) -> Vec<PlaneCounts> {
     let rotation = u32::from(layout.rotated);
     match layout.width {
-        Width::One => count(elements, |e: [u8; 1]| e[0].rotate_left(rotation).to_le_bytes()),
+        Width::One => estimate(elements, |e: [u8; 1]| e[0].rotate_left(rotation).to_le_bytes()),
         Width::Two => {
-            count(elements, |e| u16::from_le_bytes(e).rotate_left(rotation).to_le_bytes())
+            estimate(elements, |e| u16::from_le_bytes(e).rotate_left(rotation).to_le_bytes())
         }
         Width::Four => {
-            count(elements, |e| u32::from_le_bytes(e).rotate_left(rotation).to_le_bytes())
+            estimate(elements, |e| u32::from_le_bytes(e).rotate_left(rotation).to_le_bytes())
         }
         Width::Eight => {
-            count(elements, |e| u64::from_le_bytes(e).rotate_left(rotation).to_le_bytes())
+            estimate(elements, |e| u64::from_le_bytes(e).rotate_left(rotation).to_le_bytes())
         }
     }
 }
 
-/// Neighbouring elements often have equal bytes; two sets of counters let the processor start on
-/// one before the other's store has landed.
-fn count<const W: usize>(elements: &[u8], rotate: impl Fn([u8; W]) -> [u8; W]) -> Vec<PlaneCounts> {
-    let mut even = vec![[0u32; ALPHABET]; W];
-    let mut odd = even.clone();
-    let (pairs, last) = elements.as_chunks::<W>().0.as_chunks::<2>();
-    for pair in pairs {
-        for (element, counts) in pair.iter().zip([&mut even, &mut odd]) {
+fn estimate<const W: usize>(
+    elements: &[u8],
+    rotate: impl Fn([u8; W]) -> [u8; W],
+) -> Vec<PlaneCounts> {
+    let elements = elements.as_chunks::<W>().0;
+    if elements.len() <= EXACT_ELEMENTS {
+        let mut counts = vec![[[0; ALPHABET]; 2]; W];
+        count(&mut counts, elements, &rotate);
+        return counts.into_iter().map(sum).collect();
+    }
+    let mut counts = vec![[[0; ALPHABET]; 2]; W];
+    for (number, spans) in elements.chunks(SPAN * STRIDE).enumerate() {
+        // Not the same place in each, which might be the same columns of every row.
+        let place = number.wrapping_mul(0x9E37_79B9) >> 16 & (STRIDE - 1);
+        let span = spans.chunks(SPAN).nth(place).unwrap_or_default();
+        count(&mut counts, span, &rotate);
+    }
+    let mut counts: Vec<PlaneCounts> = counts.into_iter().map(sum).collect();
+    for (plane, counts) in counts.iter_mut().enumerate() {
+        if counts.iter().filter(|&&count| count > 0).count() > 1 {
+            counts.iter_mut().for_each(|count| *count *= STRIDE as u32);
+        } else {
+            // Few values of one kind among many of another make a plane that a sample misjudges.
+            *counts = [0; ALPHABET];
+            elements.iter().for_each(|e| counts[usize::from(rotate(*e)[plane])] += 1);
+        }
+    }
+    counts
+}
+
+/// Neighbours are often equal; with a set of counters for every other one the processor can start on
+/// one before the store to its neighbour's has landed.
+fn count<const W: usize>(
+    counts: &mut [[PlaneCounts; 2]],
+    elements: &[[u8; W]],
+    rotate: impl Fn([u8; W]) -> [u8; W],
+) {
+    for pair in elements.chunks(2) {
+        for (set, element) in pair.iter().enumerate() {
             for (plane, byte) in counts.iter_mut().zip(rotate(*element)) {
-                plane[usize::from(byte)] += 1;
+                plane[set][usize::from(byte)] += 1;
             }
         }
     }
-    for element in last {
-        for (plane, byte) in even.iter_mut().zip(rotate(*element)) {
-            plane[usize::from(byte)] += 1;
+}
+
+fn sum([mut even, odd]: [PlaneCounts; 2]) -> PlaneCounts {
+    even.iter_mut().zip(odd).for_each(|(sum, count)| *sum += count);
+    even
+}
+
+/// Adds the counts of `bytes`.
+///
+/// Four sets of counters, see [`count`].
+pub(crate) fn count_bytes(counts: &mut [u64; ALPHABET], bytes: &[u8]) {
+    let mut sets = [[0u32; ALPHABET]; 4];
+    let (eights, last) = bytes.as_chunks::<8>();
+    for eight in eights {
+        for (at, byte) in u64::from_le_bytes(*eight).to_le_bytes().into_iter().enumerate() {
+            sets[at % 4][usize::from(byte)] += 1;
         }
     }
-    for (sum, counts) in even.as_flattened_mut().iter_mut().zip(odd.as_flattened()) {
-        *sum += counts;
+    last.iter().for_each(|&byte| sets[0][usize::from(byte)] += 1);
+    for set in sets {
+        counts.iter_mut().zip(set).for_each(|(sum, count)| *sum += u64::from(count));
     }
-    even
 }
 
 #[cfg(test)]
@@ -52,27 +104,74 @@ mod tests {
     use super::*;
     use codec::split::split_planes;
 
+    const WIDTHS: [Width; 4] = [Width::One, Width::Two, Width::Four, Width::Eight];
+
+    fn exact(layout: ElementLayout, elements: &[u8]) -> Vec<[u64; ALPHABET]> {
+        let mut planes = vec![0; elements.len()];
+        split_planes(layout, elements, &mut planes);
+        let count = elements.len() / layout.width.bytes();
+        let mut all = vec![[0; ALPHABET]; layout.width.bytes()];
+        for (plane, counts) in all.iter_mut().enumerate() {
+            let values = &planes[plane * count..][..count];
+            values.iter().for_each(|&value| counts[usize::from(value)] += 1);
+        }
+        all
+    }
+
     #[test]
-    fn counts_are_those_of_the_split_planes() {
-        for width in [Width::One, Width::Two, Width::Four, Width::Eight] {
+    fn small_blocks_are_counted_exactly() {
+        for width in WIDTHS {
             for rotated in [false, true] {
                 for count in [0, 1, 2, 999] {
                     let layout = ElementLayout { width, rotated };
                     let elements: Vec<u8> =
                         (0..count * width.bytes()).map(|i| (i * i % 251) as u8).collect();
-                    let mut planes = vec![0; elements.len()];
-                    split_planes(layout, &elements, &mut planes);
-                    let counts = count_planes(layout, &elements);
-                    for (plane, counts) in counts.iter().enumerate() {
-                        for (value, &found) in counts.iter().enumerate() {
-                            let values = &planes[plane * count..][..count];
-                            let expected =
-                                values.iter().filter(|&&v| usize::from(v) == value).count();
-                            assert_eq!(found as usize, expected, "{layout:?} plane {plane}");
-                        }
-                    }
+                    let found: Vec<_> = estimate_planes(layout, &elements)
+                        .iter()
+                        .map(|counts| counts.map(u64::from))
+                        .collect();
+                    assert!(found == exact(layout, &elements), "{layout:?}, {count} elements");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn large_blocks_are_estimated_within_a_few_percent() {
+        let layout = ElementLayout { width: Width::Two, rotated: true };
+        let elements: Vec<u8> =
+            (0..2 * 65_536u32).map(|i| (i.wrapping_mul(0x9E37_79B9) >> 29) as u8).collect();
+        for (estimate, exact) in
+            estimate_planes(layout, &elements).iter().zip(exact(layout, &elements))
+        {
+            let total: u64 = estimate.iter().map(|&count| u64::from(count)).sum();
+            assert_eq!(total, 65_536);
+            for (&estimate, exact) in estimate.iter().zip(exact) {
+                assert!(f64::from(estimate).max(64.0) / (exact as f64).max(64.0) < 1.25);
+                assert!((exact as f64).max(64.0) / f64::from(estimate).max(64.0) < 1.25);
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_other_value_is_never_missed() {
+        let layout = ElementLayout { width: Width::One, rotated: false };
+        for at in [0, 300, 40_000, 65_535] {
+            let mut elements = vec![7; 65_536];
+            elements[at] = 9;
+            let counts = &estimate_planes(layout, &elements)[0];
+            assert!(counts[7] > 60_000 && counts[9] > 0, "at {at}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_counted_at_every_length() {
+        let bytes: Vec<u8> = (0..1000u32).map(|i| (i * i % 251) as u8).collect();
+        for length in [0, 1, 7, 8, 9, 1000] {
+            let mut counts = [0; ALPHABET];
+            count_bytes(&mut counts, &bytes[..length]);
+            let layout = ElementLayout { width: Width::One, rotated: false };
+            assert_eq!(counts, exact(layout, &bytes[..length])[0]);
         }
     }
 }

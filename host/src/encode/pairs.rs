@@ -4,7 +4,7 @@ use codec::constants::{ALPHABET, ESCAPE_SYMBOL, RANKS};
 use codec::pair::{RankValues, ranks_of, symbol_of};
 use codec::rans::normalize;
 
-use super::tables::{Table, TablePool, cost};
+use super::tables::{NO_SLOT, Table, TablePool, cost_of_many};
 
 /// Bits of an entry of the escape list.
 const ESCAPE_BITS: f64 = 32.0;
@@ -27,23 +27,14 @@ impl PairCounts {
         Self { ranks, symbols: [0; ALPHABET] }
     }
 
-    /// Adds the pairs of one block's plane; `value_at(i)` is the value of element `i`.
-    pub(crate) fn add(&mut self, elements: usize, value_at: impl Fn(usize) -> u8) {
-        let ranks = ranks_of(&self.ranks);
-        for first in (0..elements).step_by(2) {
-            let second = (first + 1).min(elements - 1);
-            let both = (ranks[usize::from(value_at(first))], ranks[usize::from(value_at(second))]);
-            let symbol = match both {
-                (Some(first), Some(second)) => symbol_of(first, second),
-                _ => None,
-            };
-            self.symbols[usize::from(symbol.unwrap_or(ESCAPE_SYMBOL))] += 1;
-        }
+    /// The rank of each value, of which 16 have one.
+    pub(crate) fn ranks(&self) -> [Option<u8>; ALPHABET] {
+        ranks_of(&self.ranks)
     }
 
-    pub(crate) fn merge(mut self, other: &Self) -> Self {
-        self.symbols.iter_mut().zip(other.symbols).for_each(|(sum, count)| *sum += count);
-        self
+    /// The same ranks with counts of symbols.
+    pub(crate) fn with_symbols(self, symbols: [u64; ALPHABET]) -> Self {
+        Self { symbols, ..self }
     }
 
     /// The table that codes these pairs best among the pool's newest and a new one, and the bits
@@ -94,7 +85,7 @@ impl PairCounts {
                     |rank: u8| table.encode.ranks[usize::from(self.ranks[usize::from(rank)])];
                 rank(symbol & 15).zip(rank(symbol >> 4)).and_then(|(a, b)| symbol_of(a, b))
             };
-            let bits = theirs.map_or(f32::INFINITY, |symbol| table.bits[usize::from(symbol)]);
+            let bits = theirs.map_or(NO_SLOT, |symbol| table.bits[usize::from(symbol)]);
             f64::from(bits).min(escape)
         };
         let used = self.symbols.iter().enumerate().filter(|(_, count)| **count > 0);
@@ -123,10 +114,10 @@ pub(crate) fn choose_symbol_table(
     new: Table,
     pool: &TablePool,
 ) -> (TableChoice, f64) {
-    let counts = counts.map(|count| count as f64);
-    let shared =
-        pool.recent(false).map(|(id, table)| (TableChoice::Shared(id), cost(&counts, &table.bits)));
-    let new_bits = cost(&counts, &new.bits) + new.stored_bits();
+    let shared = pool
+        .recent(false)
+        .map(|(id, table)| (TableChoice::Shared(id), cost_of_many(counts, &table.bits)));
+    let new_bits = cost_of_many(counts, &new.bits) + new.stored_bits();
     shared
         .filter(|(_, bits)| *bits <= new_bits)
         .min_by(|a, b| a.1.total_cmp(&b.1))
@@ -140,9 +131,15 @@ mod tests {
     fn counted(values: &[u8]) -> PairCounts {
         let mut histogram = [0; ALPHABET];
         values.iter().for_each(|&v| histogram[usize::from(v)] += 1);
-        let mut counts = PairCounts::new(&histogram);
-        counts.add(values.len(), |i| values[i]);
-        counts
+        let counts = PairCounts::new(&histogram);
+        let ranks = counts.ranks();
+        let mut symbols = [0; ALPHABET];
+        for pair in values.as_chunks::<2>().0 {
+            let [first, second] = pair.map(|value| ranks[usize::from(value)]);
+            let symbol = first.zip(second).and_then(|(a, b)| symbol_of(a, b));
+            symbols[usize::from(symbol.unwrap_or(ESCAPE_SYMBOL))] += 1;
+        }
+        counts.with_symbols(symbols)
     }
 
     /// Exponents falling off by half from 120 down, as those of weights do.

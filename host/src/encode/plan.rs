@@ -2,15 +2,19 @@
 //! preference for two elements per symbol where it costs next to nothing, since that decodes at
 //! twice the speed.
 
+use codec::block::PlaneCoding;
 use codec::constants::{ALPHABET, LANES};
-use codec::split::{ElementLayout, Width, split_nibbles, split_planes};
+use codec::rans::normalize;
+use codec::split::{ElementLayout, Width};
 use rayon::prelude::*;
 
 use super::cluster::{Group, group_blocks};
-use super::histogram::PlaneCounts;
+use super::histogram::{PlaneCounts, count_bytes};
 use super::pairs::{PairCounts, TableChoice, choose_symbol_table};
-use super::tables::{SymbolBits, Table, TablePool, cost};
+use super::tables::{SymbolBits, Table, TablePool, cost, cost_of_many};
 use crate::format::PlaneRecord;
+use crate::simd::level;
+use crate::spares::Spares;
 
 /// Part of a tensor's bits that two elements per symbol may cost more than one.
 const PAIR_TOLERANCE: f64 = 0.005;
@@ -19,26 +23,31 @@ const PAIR_TOLERANCE: f64 = 0.005;
 const LOWER_PLANE_GAIN: f64 = 1.0 / 64.0;
 
 /// The blocks of one segment, a run of blocks of one tensor.
-pub(crate) struct Segment<'a> {
+pub(crate) struct Segment<'a, 'room> {
     pub(crate) layout: ElementLayout,
     pub(crate) states_per_lane: usize,
     /// Elements of each block, little-endian.
     pub(crate) blocks: Vec<&'a [u8]>,
-    /// Counts of each block's planes.
+    /// Counts of each block's planes, estimated.
     pub(crate) counts: Vec<Vec<PlaneCounts>>,
+    /// Memory for a block's planes and symbols.
+    pub(crate) rooms: &'room Spares<Vec<u8>>,
 }
 
 /// A plane's records for every block of a segment.
 type PlanePlan = Vec<PlaneRecord>;
 
 /// The plan of each block of `segment`: a record for each plane. New tables go to `pool`.
-pub(crate) fn plan_segment(pool: &mut TablePool, segment: &Segment<'_>) -> Vec<Vec<PlaneRecord>> {
+pub(crate) fn plan_segment(
+    pool: &mut TablePool,
+    segment: &Segment<'_, '_>,
+) -> Vec<Vec<PlaneRecord>> {
     let width = segment.layout.width.bytes();
     let planes: Vec<PlanePlan> = (0..width).map(|plane| plan_plane(pool, segment, plane)).collect();
     (0..segment.blocks.len()).map(|block| planes.iter().map(|plan| plan[block]).collect()).collect()
 }
 
-fn plan_plane(pool: &mut TablePool, segment: &Segment<'_>, plane: usize) -> PlanePlan {
+fn plan_plane(pool: &mut TablePool, segment: &Segment<'_, '_>, plane: usize) -> PlanePlan {
     let mut records = vec![PlaneRecord::Raw; segment.blocks.len()];
     let mut varied = Vec::new();
     for (block, record) in records.iter_mut().enumerate() {
@@ -47,6 +56,9 @@ fn plan_plane(pool: &mut TablePool, segment: &Segment<'_>, plane: usize) -> Plan
             None if segment.elements(block) > 0 => varied.push(block),
             None => {}
         }
+    }
+    if plane + 1 < segment.layout.width.bytes() && !segment.may_gain(plane, &varied) {
+        return records;
     }
     let counts: Vec<&PlaneCounts> =
         varied.iter().map(|&block| &segment.counts[block][plane]).collect();
@@ -69,15 +81,15 @@ fn only_value(counts: &PlaneCounts) -> Option<u8> {
 /// How the blocks of a group are coded, and those of them for which that beats raw bytes.
 fn code_group(
     pool: &mut TablePool,
-    segment: &Segment<'_>,
+    segment: &Segment<'_, '_>,
     plane: usize,
     group: Group,
     blocks: &[usize],
 ) -> Option<(PlaneRecord, Vec<usize>)> {
-    let marginal_bits = group.table.bits;
+    let marginal_bits = group.bits;
     let marginal: f64 =
         blocks.iter().map(|&block| cost(&segment.counts[block][plane], &marginal_bits)).sum();
-    let coding = choose_coding(pool, segment, plane, group, blocks);
+    let coding = choose_coding(pool, segment, plane, &group, blocks)?;
     // What a block costs with the chosen coding is taken to be in proportion to its plain symbols.
     let factor = coding.bits / marginal.max(1.0);
     let required = if plane + 1 < segment.layout.width.bytes() { LOWER_PLANE_GAIN } else { 0.0 };
@@ -127,28 +139,36 @@ impl Coding {
 
 fn choose_coding(
     pool: &TablePool,
-    segment: &Segment<'_>,
+    segment: &Segment<'_, '_>,
     plane: usize,
-    group: Group,
+    group: &Group,
     blocks: &[usize],
-) -> Coding {
+) -> Option<Coding> {
     let elements: usize = blocks.iter().map(|&block| segment.elements(block)).sum();
     let element_bits = 8.0 * segment.layout.width.bytes() as f64;
     let allowance = elements as f64 * element_bits * PAIR_TOLERANCE;
-    let values = group.counts;
-    let symbols =
-        Coding::new(PlaneRecord::Symbols, choose_symbol_table(&group.counts, group.table, pool));
-    let paired = match pair_kind(segment.layout, plane, &values) {
+    let marginal = cost_of_many(&group.counts, &group.bits);
+    let paired = match pair_kind(segment.layout, plane, &group.counts) {
         None => None,
-        Some(PairKind::Ranks) => segment
-            .count_rank_pairs(plane, &values, blocks)
-            .choose_table(pool)
-            .map(|choice| Coding::new(PlaneRecord::Pairs, choice)),
+        Some(PairKind::Ranks) => {
+            let pairs = PairCounts::new(&group.counts);
+            let symbols = segment.count_symbols(plane, PlaneCoding::Pairs, &pairs.ranks(), blocks);
+            let choice = pairs.with_symbols(symbols).choose_table(pool);
+            choice.map(|choice| Coding::new(PlaneRecord::Pairs, choice))
+        }
         Some(PairKind::Nibbles) => segment.nibble_pairs(pool, blocks, elements),
     };
     match paired {
-        Some(paired) if paired.total_bits() <= symbols.total_bits() + allowance => paired,
-        _ => symbols,
+        Some(paired) if paired.total_bits() <= marginal + group.table_bits + allowance => {
+            Some(paired)
+        }
+        _ => {
+            // Estimates may lack a symbol, and a table must not.
+            let none = [None; ALPHABET];
+            let counts = segment.count_symbols(plane, PlaneCoding::Symbols, &none, blocks);
+            let table = Table::new(&normalize(&counts).ok()?, None);
+            Some(Coding::new(PlaneRecord::Symbols, choose_symbol_table(&counts, table, pool)))
+        }
     }
 }
 
@@ -170,7 +190,7 @@ fn pair_kind(layout: ElementLayout, plane: usize, values: &[u64; ALPHABET]) -> O
     }
 }
 
-impl Segment<'_> {
+impl Segment<'_, '_> {
     fn elements(&self, block: usize) -> usize {
         self.blocks[block].len() / self.layout.width.bytes()
     }
@@ -187,42 +207,54 @@ impl Segment<'_> {
         fixed + padding as f64 * f64::from(cheapest)
     }
 
-    fn count_rank_pairs(
-        &self,
-        plane: usize,
-        values: &[u64; ALPHABET],
-        blocks: &[usize],
-    ) -> PairCounts {
-        let empty = PairCounts::new(values);
-        let count = |mut counts: PairCounts, &block: &usize| {
-            let elements = self.blocks[block];
-            let mut planes = vec![0; elements.len()];
-            split_planes(self.layout, elements, &mut planes);
-            let values = &planes[plane * self.elements(block)..];
-            counts.add(self.elements(block), |i| values[i]);
-            counts
-        };
-        blocks.par_iter().fold(|| empty.clone(), count).reduce(|| empty.clone(), |a, b| a.merge(&b))
+    /// Whether coding may save enough of a lower plane: what its blocks would take at best, each
+    /// with a table of its own.
+    fn may_gain(&self, plane: usize, blocks: &[usize]) -> bool {
+        let least: f64 = blocks.iter().map(|&block| entropy_bits(&self.counts[block][plane])).sum();
+        let raw: usize = blocks.iter().map(|&block| 8 * self.elements(block)).sum();
+        least < raw as f64 * (1.0 - LOWER_PLANE_GAIN)
     }
 
-    fn nibble_pairs(&self, pool: &TablePool, blocks: &[usize], elements: usize) -> Option<Coding> {
+    /// Counts of the symbols that a plane of `blocks` is coded as.
+    fn count_symbols(
+        &self,
+        plane: usize,
+        coding: PlaneCoding,
+        ranks: &[Option<u8>; ALPHABET],
+        blocks: &[usize],
+    ) -> [u64; ALPHABET] {
+        let zeros = || [0u64; ALPHABET];
         let count = |mut counts: [u64; ALPHABET], &block: &usize| {
-            let half = self.elements(block).div_ceil(2);
-            let (mut symbols, mut raw) = (vec![0; half], vec![0; half]);
-            split_nibbles(self.layout, self.blocks[block], &mut symbols, &mut raw);
-            symbols.iter().for_each(|&symbol| counts[usize::from(symbol)] += 1);
+            let elements = self.blocks[block];
+            self.rooms.lend(|room| {
+                room.resize(room.len().max(2 * elements.len()), 0);
+                let (planes, symbols) = room.split_at_mut(elements.len());
+                let coded = (plane, coding);
+                let symbols = level().symbols(self.layout, coded, ranks, elements, planes, symbols);
+                count_bytes(&mut counts, symbols);
+            });
             counts
         };
         let sum = |mut a: [u64; ALPHABET], b: [u64; ALPHABET]| {
             a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
             a
         };
-        let zeros = || [0u64; ALPHABET];
-        let counts = blocks.par_iter().fold(zeros, count).reduce(zeros, sum);
-        let table = Table::new(&codec::rans::normalize(&counts).ok()?, None);
+        blocks.par_iter().fold(zeros, count).reduce(zeros, sum)
+    }
+
+    fn nibble_pairs(&self, pool: &TablePool, blocks: &[usize], elements: usize) -> Option<Coding> {
+        let counts = self.count_symbols(0, PlaneCoding::NibblePairs, &[None; ALPHABET], blocks);
+        let table = Table::new(&normalize(&counts).ok()?, None);
         let mut coding =
             Coding::new(PlaneRecord::NibblePairs, choose_symbol_table(&counts, table, pool));
         coding.bits += 4.0 * elements as f64;
         Some(coding)
     }
+}
+
+/// Bits of a block's plane by its own entropy.
+fn entropy_bits(counts: &PlaneCounts) -> f64 {
+    let total: u32 = counts.iter().sum();
+    let bits = |&count: &u32| f64::from(count) * f64::from(count as f32 / total as f32).log2();
+    -counts.iter().filter(|&&count| count > 0).map(bits).sum::<f64>()
 }

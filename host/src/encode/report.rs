@@ -12,9 +12,9 @@ pub struct EncodeReport {
     pub original_bytes: u64,
     /// Bytes of the `.wcodec` file.
     pub encoded_bytes: u64,
-    /// SHA-256 of the original file.
+    /// SHA-256 of the original file, where it was computed.
     #[serde(serialize_with = "as_hex")]
-    pub original_sha256: [u8; 32],
+    pub original_sha256: Option<[u8; 32]>,
     /// Seconds that it took.
     pub seconds: f64,
     /// One entry per tensor, in file order.
@@ -43,8 +43,11 @@ pub struct TensorReport {
     pub encoded_bytes: u64,
 }
 
-fn as_hex<S: serde::Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&crate::hash::hex(bytes))
+fn as_hex<S: serde::Serializer>(
+    bytes: &Option<[u8; 32]>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    bytes.map(|bytes| crate::hash::hex(&bytes)).serialize(serializer)
 }
 
 fn as_name<S: serde::Serializer>(dtype: &Dtype, serializer: S) -> Result<S::Ok, S::Error> {

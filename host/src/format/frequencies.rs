@@ -8,22 +8,22 @@ use codec::constants::ALPHABET;
 use codec::rans::Frequencies;
 
 pub(crate) fn encode_frequencies(frequencies: &Frequencies) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut used = 0;
-    let mut push = |bit: bool| {
-        if used % 8 == 0 {
-            bytes.push(0);
-        }
-        if let Some(last) = bytes.last_mut() {
-            *last |= u8::from(bit) << (7 - used % 8);
-        }
-        used += 1;
-    };
+    let mut bytes = Vec::with_capacity(ALPHABET);
+    // Bits not yet in `bytes`, the newest lowest; always fewer than eight between two values.
+    let (mut bits, mut count) = (0u64, 0);
     for &frequency in frequencies.as_array() {
-        let value = u32::from(frequency) + 1;
-        let digits = value.ilog2();
-        (0..digits).for_each(|_| push(false));
-        (0..=digits).rev().for_each(|digit| push(value >> digit & 1 == 1));
+        let value = u64::from(frequency) + 1;
+        let length = 2 * value.ilog2() + 1;
+        bits = bits << length | value;
+        count += length;
+        while count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+        bits &= (1 << count) - 1;
+    }
+    if count > 0 {
+        bytes.push((bits << (8 - count)) as u8);
     }
     bytes
 }

@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 pub(crate) struct Index {
     /// Length of the original file.
     pub(crate) original_bytes: u64,
-    /// SHA-256 of the original file.
-    pub(crate) original_sha256: [u8; 32],
+    /// SHA-256 of the original file, where the encoder was to compute it.
+    pub(crate) original_sha256: Option<[u8; 32]>,
     /// The original file up to its tensors' bytes.
     pub(crate) header: Vec<u8>,
     /// Tables that plane records name by position.

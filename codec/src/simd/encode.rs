@@ -1,0 +1,229 @@
+//! The encoder for the processor's vectors: pairs joined and streams encoded, blocks put together as
+//! the reference does.
+
+use core::marker::PhantomData;
+
+use super::lanes::{Lanes, NO_RANK};
+use super::stream::QUARTER_STEPS;
+use crate::block::{
+    BlockSpec, EncodeTables, Parts, PlaneCoding, encode_block_by, join_pairs, symbols_by,
+};
+use crate::constants::{ALPHABET, ESCAPE_SYMBOL, LANES};
+use crate::rans::{EncodeTable, EncodedStream, StreamShape, first_states};
+use crate::split::ElementLayout;
+
+/// The parts by way of `L`. A value of this type is made only on a processor that has the
+/// instructions of `L`.
+pub(super) struct Vectors<L>(PhantomData<L>);
+
+impl<L> Clone for Vectors<L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<L> Copy for Vectors<L> {}
+
+/// [`crate::block::encode_block`] by way of `L`.
+///
+/// # Safety
+///
+/// The processor has the instructions of `L`.
+#[inline(always)]
+pub(super) unsafe fn encode_block<L: Lanes>(
+    spec: &BlockSpec,
+    tables: &EncodeTables<'_>,
+    elements: &[u8],
+    scratch: &mut [u8],
+    words: &mut [u16],
+    out: &mut [u8],
+) -> usize {
+    encode_block_by(Vectors::<L>(PhantomData), spec, tables, elements, scratch, words, out)
+}
+
+/// [`symbols_by`] way of `L`.
+///
+/// # Safety
+///
+/// The processor has the instructions of `L`.
+#[inline(always)]
+pub(super) unsafe fn symbols<'a, L: Lanes>(
+    layout: ElementLayout,
+    coded: (usize, PlaneCoding),
+    ranks: &[Option<u8>; ALPHABET],
+    elements: &[u8],
+    planes: &mut [u8],
+    symbols: &'a mut [u8],
+) -> &'a [u8] {
+    symbols_by(Vectors::<L>(PhantomData), layout, coded, ranks, elements, planes, symbols)
+}
+
+impl<L: Lanes> Parts for Vectors<L> {
+    #[inline(always)]
+    fn join_pairs(
+        self,
+        ranks: &[Option<u8>; ALPHABET],
+        has_slot: &[bool; ALPHABET],
+        values: &[u8],
+        symbols: &mut [u8],
+    ) {
+        let (rank_values, slots) = (ranks, has_slot);
+        let ranks = ranks.map(|rank| rank.unwrap_or(NO_RANK));
+        let coded: [u8; ALPHABET] = core::array::from_fn(|symbol| match has_slot[symbol] {
+            true => symbol as u8,
+            false => ESCAPE_SYMBOL,
+        });
+        let (whole, last_values) = values.as_chunks();
+        let (parts, last_symbols) = symbols.as_chunks_mut();
+        for (values, symbols) in whole.iter().zip(&mut *parts) {
+            // SAFETY: see `Vectors`.
+            unsafe { L::join_pairs(&ranks, &coded, values, symbols) };
+        }
+        join_pairs(rank_values, slots, last_values, last_symbols);
+    }
+
+    #[inline(always)]
+    fn encode_stream<'a>(
+        self,
+        shape: StreamShape,
+        table: &EncodeTable,
+        symbols: &[u8],
+        carried: &[u8],
+        buffer: &'a mut [u16],
+    ) -> EncodedStream<'a> {
+        let states = first_states(shape, symbols, carried, buffer);
+        // SAFETY: see `Vectors`; the buffer has room for a word of every symbol.
+        unsafe {
+            let states = states.map(|lanes| L::from_array(&lanes));
+            let end = buffer.as_mut_ptr_range().end.cast();
+            let rarest = L::from_array(&[u32::MAX; LANES]);
+            let mut encoder = Encoder { states, table, end, rarest };
+            match (shape.symbols_per_run, shape.states_per_lane) {
+                (2, 1) => encoder.encode::<2, 1>(symbols),
+                (2, _) => encoder.encode::<2, 2>(symbols),
+                (4, 1) => encoder.encode::<4, 1>(symbols),
+                (4, _) => encoder.encode::<4, 2>(symbols),
+                (8, 1) => encoder.encode::<8, 1>(symbols),
+                (8, _) => encoder.encode::<8, 2>(symbols),
+                (_, 1) => encoder.encode::<16, 1>(symbols),
+                (_, _) => encoder.encode::<16, 2>(symbols),
+            }
+            let least = encoder.rarest.to_array();
+            assert!(!least.contains(&0), "a symbol without a slot in the table");
+            let start = encoder.end.cast_const().cast::<u16>();
+            let states = encoder.states.map(|states| states.to_array());
+            let first = start.offset_from_unsigned(buffer.as_ptr());
+            EncodedStream { states, words: &buffer[first..] }
+        }
+    }
+}
+
+/// A stream that is being encoded, from its end.
+struct Encoder<'a, L> {
+    states: [L; 2],
+    table: &'a EncodeTable,
+    /// Where the words given off so far begin.
+    end: *mut u8,
+    /// The lowest frequency of the symbols of each lane.
+    rarest: L,
+}
+
+impl<L: Lanes> Encoder<'_, L> {
+    /// Puts all symbols in, the last group filled up.
+    ///
+    /// # Safety
+    ///
+    /// Before `end` there is room for a word of every symbol, those that fill up included.
+    #[inline(always)]
+    unsafe fn encode<const RUN: usize, const S: usize>(&mut self, symbols: &[u8]) {
+        let unit = LANES * RUN.max(QUARTER_STEPS);
+        let whole = symbols.len() - symbols.len() % unit;
+        let rest = &symbols[whole..];
+        // SAFETY: the caller's promise.
+        unsafe {
+            if !rest.is_empty() {
+                let mut padded = [self.table.padding(); 16 * LANES];
+                padded[..rest.len()].copy_from_slice(rest);
+                if RUN == 2 && rest.len() <= RUN * LANES {
+                    self.put_two_steps::<S>(&padded);
+                } else {
+                    self.put_unit::<RUN, S>(&padded[..unit]);
+                }
+            }
+            for symbols in symbols[..whole].rchunks_exact(unit) {
+                self.put_unit::<RUN, S>(symbols);
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// See [`Encoder::encode`].
+    #[inline(always)]
+    unsafe fn put_unit<const RUN: usize, const S: usize>(&mut self, symbols: &[u8]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match RUN {
+                2 => self.put_quarter::<S>(L::load_runs_of_2(all_of(symbols))),
+                4 => self.put_quarter::<S>(L::load_runs_of_4(all_of(symbols))),
+                8 => {
+                    let [first, second] = L::load_runs_of_8(all_of(symbols));
+                    self.put_quarter::<S>(second);
+                    self.put_quarter::<S>(first);
+                }
+                _ => {
+                    let [first, second, third, fourth] = L::load_runs_of_16(all_of(symbols));
+                    self.put_quarter::<S>(fourth);
+                    self.put_quarter::<S>(third);
+                    self.put_quarter::<S>(second);
+                    self.put_quarter::<S>(first);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// See [`Encoder::encode`].
+    #[inline(always)]
+    unsafe fn put_quarter<const S: usize>(&mut self, symbols: L) {
+        let table = self.table.symbols();
+        let last = S - 1;
+        // In a variable of its own, so that states stay in registers.
+        let mut states = self.states;
+        // SAFETY: the caller's promise; each step moves `end` by what it wrote.
+        unsafe {
+            self.end =
+                self.end.sub(states[last].put::<3>(table, symbols, self.end, &mut self.rarest));
+            self.end = self.end.sub(states[0].put::<2>(table, symbols, self.end, &mut self.rarest));
+            self.end =
+                self.end.sub(states[last].put::<1>(table, symbols, self.end, &mut self.rarest));
+            self.end = self.end.sub(states[0].put::<0>(table, symbols, self.end, &mut self.rarest));
+        }
+        self.states = states;
+    }
+
+    /// The last group of runs of two, where their number is odd: half a quarter.
+    ///
+    /// # Safety
+    ///
+    /// See [`Encoder::encode`].
+    unsafe fn put_two_steps<const S: usize>(&mut self, symbols: &[u8]) {
+        let table = self.table.symbols();
+        // SAFETY: the caller's promise.
+        unsafe {
+            let symbols = L::load_runs_of_2(all_of(&symbols[..4 * LANES]));
+            let mut states = self.states;
+            self.end =
+                self.end.sub(states[S - 1].put::<1>(table, symbols, self.end, &mut self.rarest));
+            self.end = self.end.sub(states[0].put::<0>(table, symbols, self.end, &mut self.rarest));
+            self.states = states;
+        }
+    }
+}
+
+/// All of `symbols` as an array.
+#[inline(always)]
+fn all_of<const N: usize>(symbols: &[u8]) -> &[u8; N] {
+    symbols.try_into().expect("a unit has as many bytes as its quarters have symbols")
+}
