@@ -66,6 +66,7 @@ JSON keys: command, devices (ordinal, name, compute_capability, memory_bytes, mu
 supported), reason. Without a GPU, devices is empty and reason says why; the exit status is 0.
 ")]
     Gpu,
+    Bench(Bench),
     /// Encode and decode a small checkpoint that is built in, and show the sizes
     ///
     /// Everything happens in a temporary directory that is removed afterwards. The checkpoint holds
@@ -111,6 +112,30 @@ pub(super) struct Encode {
     /// only
     #[arg(long)]
     pub(super) no_sha256: bool,
+}
+
+/// Measure size and speed on this machine, with random weights or with your files
+///
+/// Everything is done in memory, several times, and every decoded byte is compared. Without files,
+/// matrices of Gaussian weights from 256 x 256 to 4096 x 4096 are measured. Where there is a GPU,
+/// its kernels are measured too. Decode times of large models are estimated from the last line in
+/// BF16.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wcodec bench
+  wcodec bench model.safetensors --threads 1
+
+JSON keys: command, device, simd, threads, runs, results (name, original_bytes, encoded_bytes, ratio,
+encode_seconds, decode_seconds with median, least and most, gpu_seconds or null, exact), estimates
+(parameters, bytes, cpu_seconds, gpu_seconds or null).
+")]
+pub(super) struct Bench {
+    /// .safetensors files to measure
+    pub(super) files: Vec<PathBuf>,
+    /// Times that each thing is done
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) runs: u16,
 }
 
 /// Write the original file or directory again

@@ -2,6 +2,7 @@
 
 mod answer;
 mod arguments;
+mod bench;
 mod decode;
 mod demo;
 mod directory;
@@ -42,6 +43,7 @@ fn run(arguments: &Arguments) -> Result<Answer> {
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Verify(verify) => verify::run(verify, common),
         Command::Gpu => gpu::run(),
+        Command::Bench(bench) => bench::run(bench),
         Command::Demo => demo::run(),
     }
 }

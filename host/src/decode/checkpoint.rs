@@ -166,6 +166,39 @@ impl Checkpoint {
         (0..self.index.tensors.len()).map(|number| Tensor { checkpoint: self, number })
     }
 
+    /// Bytes of all tensors together.
+    pub fn tensor_bytes(&self) -> u64 {
+        // They add up to the original: the index was validated.
+        self.index.original_bytes - self.index.header.len() as u64
+    }
+
+    /// Decodes all tensors into `out`, one after the other as in the original file. It has
+    /// [`Checkpoint::tensor_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// When `out` has another length, or the file is damaged; what `out` holds then is unspecified.
+    pub fn decode_all_into(&self, out: &mut [u8]) -> Result<()> {
+        if out.len() as u64 != self.tensor_bytes() {
+            return Err(Error::InvalidArgument {
+                what: format!("an output of {} bytes", out.len()),
+                detail: format!(
+                    "the tensors of {} have {} bytes; give exactly as many",
+                    self.path.display(),
+                    self.tensor_bytes()
+                ),
+            });
+        }
+        let mut rest = out;
+        let mut jobs = Vec::with_capacity(self.index.tensors.len());
+        for tensor in self.tensors() {
+            let (now, later) = rest.split_at_mut(tensor.byte_len() as usize);
+            rest = later;
+            jobs.push((tensor, now));
+        }
+        jobs.into_par_iter().try_for_each(|(tensor, out)| tensor.decode_into(out))
+    }
+
     /// The tensor called `name`.
     ///
     /// # Errors
