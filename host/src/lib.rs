@@ -44,6 +44,7 @@ pub use directory::{
 };
 pub use encode::{
     EncodeOptions, EncodeReport, TensorReport, encode_safetensors, encode_safetensors_bytes,
+    encode_safetensors_bytes_into,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use hash::hex;

@@ -74,6 +74,9 @@ fn encode(spec: &BlockSpec, tables: &Tables, elements: &[u8]) -> Vec<u8> {
     let length = encode_block(spec, &refs, elements, &mut scratch, &mut words, &mut out);
     out.truncate(length);
     for level in Level::available() {
+        // Not what the level before has left, which might be right.
+        scratch.fill(0x33);
+        words.fill(0x3333);
         let mut other = vec![0x55; max_block_bytes(spec)];
         let length =
             level.encode_block(spec, &refs, elements, &mut scratch, &mut words, &mut other);

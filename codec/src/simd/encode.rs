@@ -74,8 +74,9 @@ impl<L: Lanes> Parts for Vectors<L> {
             false => ESCAPE_SYMBOL,
         });
         let (whole, last_values) = values.as_chunks();
-        let (parts, last_symbols) = symbols.as_chunks_mut();
-        for (values, symbols) in whole.iter().zip(&mut *parts) {
+        // The last 63 values have as many symbols as 64, so that symbols do not say where to stop.
+        let (symbols, last_symbols) = symbols.split_at_mut(whole.len() * 32);
+        for (values, symbols) in whole.iter().zip(symbols.as_chunks_mut().0) {
             // SAFETY: see `Vectors`.
             unsafe { L::join_pairs(&ranks, &coded, values, symbols) };
         }
@@ -226,4 +227,80 @@ impl<L: Lanes> Encoder<'_, L> {
 #[inline(always)]
 fn all_of<const N: usize>(symbols: &[u8]) -> &[u8; N] {
     symbols.try_into().expect("a unit has as many bytes as its quarters have symbols")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::portable::Array;
+    use super::super::{Level, lanes::STEP_WORD_BYTES};
+    use super::*;
+    use crate::constants::{PROBABILITY_BITS, STATE_LOWER_BOUND, TABLE_SIZE};
+    use crate::rans::Frequencies;
+
+    /// The states before and after a step in which every lane puts symbol 0, and the words.
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instructions of `L`.
+    unsafe fn put<L: Lanes>(
+        table: &EncodeTable,
+        states: &[u32; LANES],
+    ) -> ([u32; LANES], [u8; STEP_WORD_BYTES], usize) {
+        let mut words = [0; STEP_WORD_BYTES];
+        // SAFETY: the caller's promise; there is room for all words before the end.
+        unsafe {
+            let mut lanes = L::from_array(states);
+            let mut rarest = L::from_array(&[u32::MAX; LANES]);
+            let symbols = L::from_array(&[0; LANES]);
+            let end = words.as_mut_ptr_range().end;
+            let written = lanes.put::<0>(table.symbols(), symbols, end, &mut rarest);
+            words[..STEP_WORD_BYTES - written].fill(0);
+            (lanes.to_array(), words, written)
+        }
+    }
+
+    /// States around every multiple that matters of `frequency`, at both ends of the range.
+    fn edge_states(frequency: u32) -> [u32; LANES] {
+        let limit = u64::from(frequency) << (u32::BITS - PROBABILITY_BITS);
+        let top = (limit - 1) as u32;
+        core::array::from_fn(|lane| {
+            let step = lane as u32 / 4;
+            let state = match lane % 4 {
+                0 => top - step,
+                1 => STATE_LOWER_BOUND + step,
+                2 => (top / frequency - step) * frequency,
+                _ => limit.wrapping_add(u64::from(step)).min(u32::MAX.into()) as u32,
+            };
+            state.max(STATE_LOWER_BOUND)
+        })
+    }
+
+    #[test]
+    fn quotients_are_exact_for_every_frequency_at_the_edges() {
+        for frequency in 1..TABLE_SIZE as u32 {
+            let mut frequencies = [0; ALPHABET];
+            frequencies[0] = frequency as u16;
+            frequencies[1] = (TABLE_SIZE as u32 - frequency) as u16;
+            let table = EncodeTable::new(&Frequencies::new(frequencies).unwrap());
+            let states = edge_states(frequency);
+            // SAFETY: arrays take no special instructions.
+            let expected = unsafe { put::<Array>(&table, &states) };
+            for (lane, &state) in states.iter().enumerate() {
+                let word = if table.symbols()[0].gives_word(state) { 16 } else { 0 };
+                assert_eq!(expected.0[lane], table.symbols()[0].put(state >> word));
+            }
+            #[cfg(target_arch = "x86_64")]
+            if Level::avx2().is_some() {
+                // SAFETY: the processor has AVX2.
+                let found = unsafe { put::<super::super::avx2::Registers>(&table, &states) };
+                assert_eq!(found, expected, "AVX2, frequency {frequency}");
+            }
+            #[cfg(target_arch = "x86_64")]
+            if Level::avx512().is_some() {
+                // SAFETY: the processor has these parts of AVX-512.
+                let found = unsafe { put::<super::super::avx512::Registers>(&table, &states) };
+                assert_eq!(found, expected, "AVX-512, frequency {frequency}");
+            }
+        }
+    }
 }

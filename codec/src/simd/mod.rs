@@ -1,7 +1,7 @@
 //! The block decoder for the processor's vectors.
 //!
-//! All levels run one generic loop, [`stream`] and [`pieces`], over a type that holds the 32 lanes
-//! of a stream ([`lanes`]): an array for any processor, four AVX2 or two AVX-512 registers. What a
+//! All levels run one generic loop, `stream` and `pieces`, over a type that holds the 32 lanes
+//! of a stream (`lanes`): an array for any processor, four AVX2 or two AVX-512 registers. What a
 //! level decodes equals what [`crate::block::decode_block`] does, bit for bit; a block with anything
 //! wrong is left to that reference, which says what it is.
 //!

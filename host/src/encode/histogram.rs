@@ -11,7 +11,7 @@ const EXACT_ELEMENTS: usize = 8192;
 /// Elements that are counted one after the other.
 const SPAN: usize = 256;
 /// One of so many spans is counted.
-const STRIDE: usize = 8;
+const STRIDE: usize = 16;
 
 /// Counts of all planes of a block, plane 0 first: in a large block, those of a sample times its
 /// stride. Exact for planes that have a single value.

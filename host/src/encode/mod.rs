@@ -15,5 +15,7 @@ mod report;
 mod tables;
 mod window;
 
-pub use checkpoint::{EncodeOptions, encode_safetensors, encode_safetensors_bytes};
+pub use checkpoint::{
+    EncodeOptions, encode_safetensors, encode_safetensors_bytes, encode_safetensors_bytes_into,
+};
 pub use report::{EncodeReport, TensorReport};

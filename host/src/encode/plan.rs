@@ -22,6 +22,10 @@ const PAIR_TOLERANCE: f64 = 0.005;
 /// second stream halves the decoder's speed.
 const LOWER_PLANE_GAIN: f64 = 1.0 / 64.0;
 
+/// Elements whose pairs are counted of a tensor that has more, and one of how many blocks at least.
+const PAIR_SAMPLE_ELEMENTS: usize = 1 << 20;
+const MAX_PAIR_STEP: usize = 8;
+
 /// The blocks of one segment, a run of blocks of one tensor.
 pub(crate) struct Segment<'a, 'room> {
     pub(crate) layout: ElementLayout,
@@ -152,7 +156,14 @@ fn choose_coding(
         None => None,
         Some(PairKind::Ranks) => {
             let pairs = PairCounts::new(&group.counts);
-            let symbols = segment.count_symbols(plane, PlaneCoding::Pairs, &pairs.ranks(), blocks);
+            // What is missed can be escaped, so that a sample of a large tensor does.
+            let step = (elements / PAIR_SAMPLE_ELEMENTS).clamp(1, MAX_PAIR_STEP);
+            let sample: Vec<usize> = blocks.iter().copied().step_by(step).collect();
+            let ranks = pairs.ranks();
+            let mut symbols = segment.count_symbols(plane, PlaneCoding::Pairs, &ranks, &sample);
+            let counted: usize = sample.iter().map(|&block| segment.elements(block)).sum();
+            let scale = elements as f64 / counted.max(1) as f64;
+            symbols.iter_mut().for_each(|count| *count = (*count as f64 * scale).round() as u64);
             let choice = pairs.with_symbols(symbols).choose_table(pool);
             choice.map(|choice| Coding::new(PlaneRecord::Pairs, choice))
         }
