@@ -9,10 +9,12 @@ use crate::pair::{Escape, RankValues};
 use crate::split::{ElementLayout, merge_nibbles, merge_rows, replace_top_byte};
 
 /// Elements of a piece, the last one aside: a whole number of groups, whatever the plan.
-const PIECE_ELEMENTS: usize = 1024;
+const PIECE_ELEMENTS: usize = 2048;
 /// The last piece takes in a rest that is no whole one, so that all elements whose bytes the states
 /// carry are in it.
 const MAX_PIECE_ELEMENTS: usize = 2 * PIECE_ELEMENTS;
+/// Symbols whose number fits into a byte.
+const COUNTED_AT_ONCE: usize = 192;
 /// Room for a piece's bytes of one plane, up to the end of a group.
 const ROOM: usize = MAX_PIECE_ELEMENTS + MAX_GROUP_SYMBOLS;
 
@@ -263,7 +265,7 @@ impl<'a, L: Lanes> Planes<'a, L> {
     /// announce.
     #[inline(always)]
     fn fill_in_escapes(&mut self, piece: Piece, symbols: &[u8], out: &mut [u8]) -> bool {
-        let announced = symbols.iter().filter(|&&symbol| symbol == ESCAPE_SYMBOL).count();
+        let announced = count_escapes(symbols);
         if announced > self.escapes.len() {
             return false;
         }
@@ -302,6 +304,15 @@ impl<'a, L> Source<'a, L> {
             Self::Symbols(stream) | Self::Pairs(stream) | Self::Nibbles(stream, _) => Some(stream),
         }
     }
+}
+
+/// How many symbols announce an escape. Counted in bytes, of which a register holds many.
+#[inline(always)]
+fn count_escapes(symbols: &[u8]) -> usize {
+    let count = |part: &[u8]| -> u8 {
+        part.iter().map(|&symbol| u8::from(symbol == ESCAPE_SYMBOL)).fold(0, u8::wrapping_add)
+    };
+    symbols.chunks(COUNTED_AT_ONCE).map(|part| usize::from(count(part))).sum()
 }
 
 /// The first `length` bytes of `stored`, where what is missing at its end is `carried`.
