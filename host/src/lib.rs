@@ -43,8 +43,8 @@ pub use directory::{
     verify_directory_against,
 };
 pub use encode::{
-    EncodeOptions, EncodeReport, TensorReport, encode_safetensors, encode_safetensors_bytes,
-    encode_safetensors_bytes_into,
+    EncodeOptions, EncodeReport, Profile, TensorReport, encode_safetensors,
+    encode_safetensors_bytes, encode_safetensors_bytes_into,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use hash::hex;

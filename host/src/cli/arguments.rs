@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use wcodec::ErrorKind;
 
 /// Store neural-network checkpoints (.safetensors) losslessly in less space.
@@ -101,11 +101,15 @@ pub(super) struct Encode {
     /// Where to write [default: INPUT.wcodec, for a directory INPUT-wcodec]
     #[arg(long, short)]
     pub(super) output: Option<PathBuf>,
+    /// What to optimise for: speed, or the smallest file
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) profile: ProfileChoice,
     /// Elements of a block, the unit of random access: a power of two from 1024 to 131072
     /// [default: 65536]
     #[arg(long, value_name = "N")]
     pub(super) block_elements: Option<usize>,
-    /// Coder states per lane, 1 or 2: 2 decodes faster and takes slightly more space [default: 2]
+    /// Coder states per lane, 1 or 2: 2 decodes faster and takes slightly more space [default: 2,
+    /// with --profile max 1]
     #[arg(long, value_name = "N")]
     pub(super) states_per_lane: Option<usize>,
     /// Don't compute the SHA-256 of the original: faster, and decoding compares tensors' checksums
@@ -206,6 +210,16 @@ pub(super) struct Verify {
     /// What decodes: cpu, cuda:N, or auto (the first GPU, without one the CPU)
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(super) device: DeviceChoice,
+}
+
+/// The encoder's profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum ProfileChoice {
+    /// Encodes and decodes fast
+    #[default]
+    Fast,
+    /// Takes longer for a smaller file
+    Max,
 }
 
 /// What decodes.

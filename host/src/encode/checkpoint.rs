@@ -10,6 +10,7 @@ use std::time::Instant;
 use codec::constants::{MAX_BLOCK_ELEMENTS, MIN_BLOCK_ELEMENTS};
 
 use super::layout::element_layout;
+use super::profile::Profile;
 use super::report::{EncodeReport, TensorReport};
 use super::tables::TablePool;
 use super::window::{EncodedBlock, SegmentInput, Workshop};
@@ -28,6 +29,8 @@ use crate::safetensors::{self, Header, TensorEntry};
 /// How to encode.
 #[derive(Clone)]
 pub struct EncodeOptions {
+    /// What to optimise for.
+    pub profile: Profile,
     /// Elements of a block, the unit of random access: a power of two from 1024 to 131072.
     pub block_elements: usize,
     /// rANS states per lane, 1 or 2: 2 decodes faster and takes 64 bytes a block more.
@@ -47,18 +50,24 @@ pub struct EncodeOptions {
 
 impl Default for EncodeOptions {
     fn default() -> Self {
+        Self::of(Profile::default())
+    }
+}
+
+impl EncodeOptions {
+    /// The options that go with a profile.
+    pub fn of(profile: Profile) -> Self {
         Self {
+            profile,
             block_elements: DEFAULT_BLOCK_ELEMENTS,
-            states_per_lane: 2,
+            states_per_lane: profile.states_per_lane(),
             section_alignment: SECTION_ALIGNMENT as usize,
             sha256: true,
             overwrite: false,
             progress: None,
         }
     }
-}
 
-impl EncodeOptions {
     fn check(&self) -> Result<()> {
         let elements = self.block_elements;
         let (least, most) = (MIN_BLOCK_ELEMENTS, MAX_BLOCK_ELEMENTS);
@@ -221,7 +230,8 @@ fn encode_tensors(
                 flush(&mut workshop, std::mem::take(&mut window), &mut builders, options, sink)?;
             }
             let states_per_lane = options.states_per_lane;
-            window.push(SegmentInput { tensor, layout, states_per_lane, blocks });
+            let profile = options.profile;
+            window.push(SegmentInput { tensor, layout, states_per_lane, profile, blocks });
         }
     }
     flush(&mut workshop, window, &mut builders, options, sink)?;

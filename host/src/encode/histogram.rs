@@ -10,48 +10,52 @@ pub(crate) type PlaneCounts = [u32; ALPHABET];
 const EXACT_ELEMENTS: usize = 8192;
 /// Elements that are counted one after the other.
 const SPAN: usize = 256;
-/// One of so many spans is counted.
-const STRIDE: usize = 16;
-
-/// Counts of all planes of a block, plane 0 first: in a large block, those of a sample times its
-/// stride. Exact for planes that have a single value.
-pub(crate) fn estimate_planes(layout: ElementLayout, elements: &[u8]) -> Vec<PlaneCounts> {
+/// Counts of all planes of a block, plane 0 first: in a large block, those of one of `stride` spans
+/// (a power of two) times as much. Exact for planes that have a single value.
+pub(crate) fn estimate_planes(
+    layout: ElementLayout,
+    elements: &[u8],
+    stride: usize,
+) -> Vec<PlaneCounts> {
     let rotation = u32::from(layout.rotated);
     match layout.width {
-        Width::One => estimate(elements, |e: [u8; 1]| e[0].rotate_left(rotation).to_le_bytes()),
-        Width::Two => {
-            estimate(elements, |e| u16::from_le_bytes(e).rotate_left(rotation).to_le_bytes())
+        Width::One => {
+            estimate(elements, stride, |e: [u8; 1]| e[0].rotate_left(rotation).to_le_bytes())
         }
-        Width::Four => {
-            estimate(elements, |e| u32::from_le_bytes(e).rotate_left(rotation).to_le_bytes())
-        }
-        Width::Eight => {
-            estimate(elements, |e| u64::from_le_bytes(e).rotate_left(rotation).to_le_bytes())
-        }
+        Width::Two => estimate(elements, stride, |e| {
+            u16::from_le_bytes(e).rotate_left(rotation).to_le_bytes()
+        }),
+        Width::Four => estimate(elements, stride, |e| {
+            u32::from_le_bytes(e).rotate_left(rotation).to_le_bytes()
+        }),
+        Width::Eight => estimate(elements, stride, |e| {
+            u64::from_le_bytes(e).rotate_left(rotation).to_le_bytes()
+        }),
     }
 }
 
 fn estimate<const W: usize>(
     elements: &[u8],
+    stride: usize,
     rotate: impl Fn([u8; W]) -> [u8; W],
 ) -> Vec<PlaneCounts> {
     let elements = elements.as_chunks::<W>().0;
-    if elements.len() <= EXACT_ELEMENTS {
+    if elements.len() <= EXACT_ELEMENTS || stride == 1 {
         let mut counts = vec![[[0; ALPHABET]; 2]; W];
         count(&mut counts, elements, &rotate);
         return counts.into_iter().map(sum).collect();
     }
     let mut counts = vec![[[0; ALPHABET]; 2]; W];
-    for (number, spans) in elements.chunks(SPAN * STRIDE).enumerate() {
+    for (number, spans) in elements.chunks(SPAN * stride).enumerate() {
         // Not the same place in each, which might be the same columns of every row.
-        let place = number.wrapping_mul(0x9E37_79B9) >> 16 & (STRIDE - 1);
+        let place = number.wrapping_mul(0x9E37_79B9) >> 16 & (stride - 1);
         let span = spans.chunks(SPAN).nth(place).unwrap_or_default();
         count(&mut counts, span, &rotate);
     }
     let mut counts: Vec<PlaneCounts> = counts.into_iter().map(sum).collect();
     for (plane, counts) in counts.iter_mut().enumerate() {
         if counts.iter().filter(|&&count| count > 0).count() > 1 {
-            counts.iter_mut().for_each(|count| *count *= STRIDE as u32);
+            counts.iter_mut().for_each(|count| *count *= stride as u32);
         } else {
             // Few values of one kind among many of another make a plane that a sample misjudges.
             *counts = [0; ALPHABET];
@@ -126,7 +130,7 @@ mod tests {
                     let layout = ElementLayout { width, rotated };
                     let elements: Vec<u8> =
                         (0..count * width.bytes()).map(|i| (i * i % 251) as u8).collect();
-                    let found: Vec<_> = estimate_planes(layout, &elements)
+                    let found: Vec<_> = estimate_planes(layout, &elements, 16)
                         .iter()
                         .map(|counts| counts.map(u64::from))
                         .collect();
@@ -142,7 +146,7 @@ mod tests {
         let elements: Vec<u8> =
             (0..2 * 65_536u32).map(|i| (i.wrapping_mul(0x9E37_79B9) >> 29) as u8).collect();
         for (estimate, exact) in
-            estimate_planes(layout, &elements).iter().zip(exact(layout, &elements))
+            estimate_planes(layout, &elements, 16).iter().zip(exact(layout, &elements))
         {
             let total: u64 = estimate.iter().map(|&count| u64::from(count)).sum();
             assert_eq!(total, 65_536);
@@ -159,7 +163,7 @@ mod tests {
         for at in [0, 300, 40_000, 65_535] {
             let mut elements = vec![7; 65_536];
             elements[at] = 9;
-            let counts = &estimate_planes(layout, &elements)[0];
+            let counts = &estimate_planes(layout, &elements, 16)[0];
             assert!(counts[7] > 60_000 && counts[9] > 0, "at {at}");
         }
     }

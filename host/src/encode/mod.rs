@@ -11,6 +11,7 @@ mod histogram;
 mod layout;
 mod pairs;
 mod plan;
+mod profile;
 mod report;
 mod tables;
 mod window;
@@ -18,4 +19,5 @@ mod window;
 pub use checkpoint::{
     EncodeOptions, encode_safetensors, encode_safetensors_bytes, encode_safetensors_bytes_into,
 };
+pub use profile::Profile;
 pub use report::{EncodeReport, TensorReport};

@@ -11,28 +11,24 @@ use rayon::prelude::*;
 use super::cluster::{Group, group_blocks};
 use super::histogram::{PlaneCounts, count_bytes};
 use super::pairs::{PairCounts, TableChoice, choose_symbol_table};
+use super::profile::Profile;
 use super::tables::{SymbolBits, Table, TablePool, cost, cost_of_many};
 use crate::format::PlaneRecord;
 use crate::simd::level;
 use crate::spares::Spares;
 
-/// Part of a tensor's bits that two elements per symbol may cost more than one.
-const PAIR_TOLERANCE: f64 = 0.005;
 /// Part of a lower plane's bits that coding must save: mantissas are almost incompressible, and a
 /// second stream halves the decoder's speed.
 const LOWER_PLANE_GAIN: f64 = 1.0 / 64.0;
-
-/// Elements whose pairs are counted of a tensor that has more, and one of how many blocks at least.
-const PAIR_SAMPLE_ELEMENTS: usize = 1 << 20;
-const MAX_PAIR_STEP: usize = 8;
 
 /// The blocks of one segment, a run of blocks of one tensor.
 pub(crate) struct Segment<'a, 'room> {
     pub(crate) layout: ElementLayout,
     pub(crate) states_per_lane: usize,
+    pub(crate) profile: Profile,
     /// Elements of each block, little-endian.
     pub(crate) blocks: Vec<&'a [u8]>,
-    /// Counts of each block's planes, estimated.
+    /// Counts of each block's planes, estimated by the profile's sample.
     pub(crate) counts: Vec<Vec<PlaneCounts>>,
     /// Memory for a block's planes and symbols.
     pub(crate) rooms: &'room Spares<Vec<u8>>,
@@ -150,14 +146,14 @@ fn choose_coding(
 ) -> Option<Coding> {
     let elements: usize = blocks.iter().map(|&block| segment.elements(block)).sum();
     let element_bits = 8.0 * segment.layout.width.bytes() as f64;
-    let allowance = elements as f64 * element_bits * PAIR_TOLERANCE;
+    let allowance = elements as f64 * element_bits * segment.profile.pair_tolerance();
     let marginal = cost_of_many(&group.counts, &group.bits);
     let paired = match pair_kind(segment.layout, plane, &group.counts) {
         None => None,
         Some(PairKind::Ranks) => {
             let pairs = PairCounts::new(&group.counts);
             // What is missed can be escaped, so that a sample of a large tensor does.
-            let step = (elements / PAIR_SAMPLE_ELEMENTS).clamp(1, MAX_PAIR_STEP);
+            let step = segment.profile.pair_step(elements);
             let sample: Vec<usize> = blocks.iter().copied().step_by(step).collect();
             let ranks = pairs.ranks();
             let mut symbols = segment.count_symbols(plane, PlaneCoding::Pairs, &ranks, &sample);

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::histogram::estimate_planes;
 use super::plan::{Segment, plan_segment};
+use super::profile::Profile;
 use super::tables::TablePool;
 use crate::error::Result;
 use crate::format::PlaneRecord;
@@ -26,6 +27,7 @@ pub(crate) struct SegmentInput<'a> {
     pub(crate) tensor: usize,
     pub(crate) layout: ElementLayout,
     pub(crate) states_per_lane: usize,
+    pub(crate) profile: Profile,
     /// Elements of each block, little-endian.
     pub(crate) blocks: Vec<&'a [u8]>,
 }
@@ -76,10 +78,11 @@ impl Workshop {
         let counted: Vec<(usize, Segment<'_, '_>)> = segments
             .into_par_iter()
             .map(|input| {
-                let SegmentInput { tensor, layout, states_per_lane, blocks } = input;
-                let counts = blocks.par_iter().map(|block| estimate_planes(layout, block));
+                let SegmentInput { tensor, layout, states_per_lane, profile, blocks } = input;
+                let counts =
+                    blocks.par_iter().map(|block| estimate_planes(layout, block, profile.stride()));
                 let counts = counts.collect();
-                (tensor, Segment { layout, states_per_lane, blocks, counts, rooms })
+                (tensor, Segment { layout, states_per_lane, profile, blocks, counts, rooms })
             })
             .collect();
         let mut planned = Vec::new();

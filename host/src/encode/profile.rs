@@ -1,0 +1,50 @@
+//! What the encoder optimises for.
+
+/// What the encoder optimises for; both decode everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Profile {
+    /// Fast to encode and to decode: plans from samples, two elements per symbol where they cost next
+    /// to nothing.
+    #[default]
+    Fast,
+    /// The smallest files: plans from exact counts, whatever is smallest.
+    Max,
+}
+
+impl Profile {
+    /// Part of a tensor's bits that two elements per symbol may cost more than one: they decode at
+    /// twice the speed.
+    pub(crate) const fn pair_tolerance(self) -> f64 {
+        match self {
+            Self::Fast => 0.005,
+            Self::Max => 0.0,
+        }
+    }
+
+    /// One of so many spans of a large block is counted for planning.
+    pub(crate) const fn stride(self) -> usize {
+        match self {
+            Self::Fast => 16,
+            Self::Max => 1,
+        }
+    }
+
+    /// Of a tensor with so many elements, the pairs of one block of how many are counted.
+    pub(crate) const fn pair_step(self, elements: usize) -> usize {
+        /// Elements whose pairs are counted at least.
+        const LEAST: usize = 1 << 20;
+        match (self, elements / LEAST) {
+            (Self::Max, _) | (_, 0) => 1,
+            (Self::Fast, step @ 1..8) => step,
+            (Self::Fast, _) => 8,
+        }
+    }
+
+    /// rANS states per lane.
+    pub(crate) const fn states_per_lane(self) -> usize {
+        match self {
+            Self::Fast => 2,
+            Self::Max => 1,
+        }
+    }
+}
