@@ -57,7 +57,9 @@ impl<const RAW: usize> Rings<RAW> {
     pub(crate) unsafe fn open(at: SharedAddress, words: Source, raw: [Source; RAW]) -> Self {
         let raw_at = at.offset(SLOT * WORD_SLOTS);
         let mut rings = Self { words_at: at, raw_at, words, raw, issued: 0, taken: 0 };
-        // Lanes may still read what the block before left in the rings.
+        // Lanes may still read what the block before left in the rings, and of a damaged block, which
+        // can end early, copies may still be on their way there.
+        async_copy::wait::<0>();
         warp::sync_warp(ALL_LANES);
         // SAFETY: the caller's promise.
         unsafe {

@@ -23,7 +23,7 @@ const _: () = {
     assert!(PIECE_ELEMENTS >= 2 * MAX_STATES_PER_LANE * LANES * size_of::<u16>());
 };
 
-/// What [`super::Level::decode_block`] needs besides its input and output.
+/// What [`super::Level::decode_blocks`] needs besides its input and output.
 #[derive(Clone)]
 pub struct PieceBuffers {
     /// Symbols of each plane's stream, or a constant plane's value over and over.
@@ -57,7 +57,7 @@ struct Piece {
     last: bool,
 }
 
-/// Decodes `B` blocks with the same description; see [`super::Level::decode_block`].
+/// Decodes `B` blocks with the same description; see [`super::Level::decode_blocks`].
 ///
 /// # Safety
 ///

@@ -16,6 +16,8 @@ const GROUP_COUNTS: [usize; 4] = [2, 4, 8, 16];
 const SAMPLE_BLOCKS: usize = 256;
 /// Rounds of assigning blocks and making tables; more change next to nothing.
 const ROUNDS: usize = 3;
+/// Bits that a block of a sample seems to gain by each doubling of groups where all are equal.
+const NOISE_BITS: f64 = 2.0;
 /// Blocks that a group needs on average to be worth trying.
 const BLOCKS_PER_GROUP: usize = 2;
 
@@ -34,8 +36,9 @@ pub(crate) struct Group {
 /// Groups `blocks`, none of which may be constant, so that blocks and tables together are small.
 ///
 /// Tables are found on a sample of the blocks, and all blocks then go to the nearest. The search
-/// ends where more groups stop paying, which for most tensors is at once.
-pub(crate) fn group_blocks(blocks: &[&PlaneCounts]) -> Vec<Group> {
+/// ends where more groups stop paying, which for most tensors is at once. `sampled` is the stride of
+/// the sample that counts come from: groups of equal blocks gain by its noise, times the stride.
+pub(crate) fn group_blocks(blocks: &[&PlaneCounts], sampled: usize) -> Vec<Group> {
     let stride = blocks.len().div_ceil(SAMPLE_BLOCKS).max(1);
     let sample: Vec<&PlaneCounts> = blocks.iter().copied().step_by(stride).collect();
     let mut best = lloyd(&sample, 1);
@@ -45,7 +48,8 @@ pub(crate) fn group_blocks(blocks: &[&PlaneCounts]) -> Vec<Group> {
             break;
         }
         let candidate = lloyd(&sample, groups);
-        let total = total_bits(&sample, &candidate);
+        let noise = (sampled - 1) as f64 * NOISE_BITS * groups.ilog2() as f64;
+        let total = total_bits(&sample, &candidate) + noise * sample.len() as f64;
         if total >= least {
             break;
         }
@@ -136,7 +140,7 @@ mod tests {
         let high = block(&[(20, 30_000), (21, 30_000)]);
         let blocks: Vec<&PlaneCounts> =
             (0..12).map(|i| if i % 3 == 0 { &low } else { &high }).collect();
-        let groups = group_blocks(&blocks);
+        let groups = group_blocks(&blocks, 1);
         assert_eq!(groups.len(), 2);
         let mut members: Vec<_> = groups.iter().map(|g| g.members.clone()).collect();
         members.sort();
@@ -147,7 +151,7 @@ mod tests {
     fn equal_blocks_share_one_table_and_every_block_is_in_a_group() {
         let same = block(&[(1, 500), (2, 300), (9, 3)]);
         for count in [1, 2, 5, 40] {
-            let groups = group_blocks(&vec![&same; count]);
+            let groups = group_blocks(&vec![&same; count], 1);
             assert_eq!(groups.len(), 1);
             assert_eq!(groups[0].members, (0..count).collect::<Vec<_>>());
         }

@@ -62,7 +62,7 @@ fn plan_plane(pool: &mut TablePool, segment: &Segment<'_, '_>, plane: usize) -> 
     }
     let counts: Vec<&PlaneCounts> =
         varied.iter().map(|&block| &segment.counts[block][plane]).collect();
-    for group in group_blocks(&counts) {
+    for group in group_blocks(&counts, segment.profile.stride()) {
         let blocks: Vec<usize> = group.members.iter().map(|&member| varied[member]).collect();
         if let Some((record, coded)) = code_group(pool, segment, plane, group, &blocks) {
             coded.into_iter().for_each(|block| records[block] = record);

@@ -21,10 +21,10 @@ impl Profile {
         }
     }
 
-    /// One of so many spans of a large block is counted for planning.
+    /// One of so many spans of a large block is counted for planning: a power of two.
     pub(crate) const fn stride(self) -> usize {
         match self {
-            Self::Fast => 16,
+            Self::Fast => 8,
             Self::Max => 1,
         }
     }
