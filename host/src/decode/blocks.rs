@@ -7,7 +7,7 @@ use codec::simd::{BlockInput, PieceBuffers};
 use codec::split::{ElementLayout, Width};
 
 use crate::error::{Error, Result};
-use crate::format::{Index, PlaneRecord, TensorRecord, decode_frequencies};
+use crate::format::{Index, PlanRecord, TensorRecord, decode_frequencies};
 use crate::hash::xxh3;
 use crate::simd::level;
 
@@ -35,7 +35,7 @@ pub(crate) struct Block<'a> {
     pub(crate) tensor: &'a TensorRecord,
     /// The block's number in the tensor.
     pub(crate) number: usize,
-    pub(crate) plan: &'a [PlaneRecord],
+    pub(crate) plan: &'a PlanRecord,
     pub(crate) bytes: &'a [u8],
     /// The elements' bytes; their length says how many there are.
     pub(crate) out: &'a mut [u8],
@@ -101,7 +101,7 @@ impl BlockDecoder {
     /// Makes sure that the tables of a block are there. A plan names at most [`MAX_WIDTH`] of them,
     /// so that none of the tables of blocks that are decoded together pushes out another.
     fn prepare(&mut self, index: &Index, block: &Block<'_>) -> Result<()> {
-        for id in block.plan.iter().filter_map(|record| record.table()) {
+        for id in block.plan.planes.iter().filter_map(|record| record.table()) {
             self.prepare_table(index, id).map_err(|detail| block.corrupt(detail))?;
         }
         Ok(())
@@ -139,7 +139,7 @@ impl<'a> Block<'a> {
         'a: 't,
     {
         let tables = std::array::from_fn(|plane| {
-            let id = self.plan.get(plane)?.table()?;
+            let id = self.plan.planes.get(plane)?.table()?;
             known.iter().find(|(known, _)| *known == id).map(|(_, tables)| &**tables)
         });
         BlockInput { tables, bytes: self.bytes }
@@ -149,7 +149,7 @@ impl<'a> Block<'a> {
         let layout =
             layout_of(self.tensor).ok_or_else(|| self.corrupt("impossible width".into()))?;
         let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
-        for (plane, record) in planes.iter_mut().zip(self.plan) {
+        for (plane, record) in planes.iter_mut().zip(&self.plan.planes) {
             *plane = record.coding();
         }
         Ok(BlockSpec {

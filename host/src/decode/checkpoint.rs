@@ -492,8 +492,7 @@ impl<'a> Tensor<'a> {
         record.blocks.iter().for_each(|block| counts[usize::from(block.plan)] += 1);
         let mut merged: Vec<(usize, String)> = Vec::new();
         for (plan, count) in record.plans.iter().zip(counts) {
-            let names: Vec<_> = plan.iter().map(|plane| plane.name()).collect();
-            let text = names.join(", ");
+            let text = plan.name();
             match merged.iter_mut().find(|(_, known)| *known == text) {
                 Some((sum, _)) => *sum += count,
                 None => merged.push((count, text)),

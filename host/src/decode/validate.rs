@@ -77,10 +77,10 @@ fn check_tensor(tensor: &TensorRecord, index: &Index) -> Result<u64, &'static st
     }
     for plan in &tensor.plans {
         let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
-        if plan.len() != layout.width.bytes() {
+        if plan.planes.len() != layout.width.bytes() {
             return Err("a plan has another number of planes than an element has bytes");
         }
-        for (plane, record) in planes.iter_mut().zip(plan) {
+        for (plane, record) in planes.iter_mut().zip(&plan.planes) {
             *plane = record.coding();
             let Some(id) = record.table() else { continue };
             let table =

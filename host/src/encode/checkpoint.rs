@@ -17,7 +17,7 @@ use super::window::{EncodedBlock, SegmentInput, Workshop};
 use crate::error::{Error, Result};
 use crate::format::{
     BlockRecord, CHUNK_BYTES, ChunkRecord, DEFAULT_BLOCK_ELEMENTS, FileHeader, Footer, Index,
-    MAX_PLANS, MIN_SECTION_ALIGNMENT, PlaneRecord, SECTION_ALIGNMENT, TensorRecord, WINDOW_BLOCKS,
+    MAX_PLANS, MIN_SECTION_ALIGNMENT, PlanRecord, PlaneRecord, SECTION_ALIGNMENT, TensorRecord, WINDOW_BLOCKS,
     WINDOW_BYTES, encode_index,
 };
 use crate::hash::{Xxh3, of_blocks, sha256, xxh3};
@@ -314,7 +314,7 @@ struct TensorBuilder {
     /// xxh3 of each block's elements.
     checksums: Vec<u64>,
     /// Positions in `record.plans`.
-    plan_numbers: HashMap<Vec<PlaneRecord>, u16>,
+    plan_numbers: HashMap<PlanRecord, u16>,
 }
 
 impl TensorBuilder {
@@ -360,12 +360,12 @@ impl TensorBuilder {
 
     /// The plan that a block is to follow, with its number: the one that was made for it, or raw
     /// planes where the tensor has no room for another plan.
-    fn admit_plan(&mut self, plan: Vec<PlaneRecord>) -> (u16, Vec<PlaneRecord>) {
+    fn admit_plan(&mut self, plan: PlanRecord) -> (u16, PlanRecord) {
         let plans = &mut self.record.plans;
         // The last number is kept for the plan of raw planes.
         let full = plans.len() >= MAX_PLANS - 1;
         let plan = if full && !self.plan_numbers.contains_key(&plan) {
-            vec![PlaneRecord::Raw; plan.len()]
+            PlanRecord::of_planes(vec![PlaneRecord::Raw; usize::from(self.record.width)])
         } else {
             plan
         };

@@ -13,7 +13,7 @@ use super::histogram::{PlaneCounts, count_bytes};
 use super::pairs::{PairCounts, TableChoice, choose_symbol_table};
 use super::profile::Profile;
 use super::tables::{SymbolBits, Table, TablePool, cost, cost_of_many};
-use crate::format::PlaneRecord;
+use crate::format::{PlanRecord, PlaneRecord};
 use crate::simd::level;
 use crate::spares::Spares;
 
@@ -37,14 +37,12 @@ pub(crate) struct Segment<'a, 'room> {
 /// A plane's records for every block of a segment.
 type PlanePlan = Vec<PlaneRecord>;
 
-/// The plan of each block of `segment`: a record for each plane. New tables go to `pool`.
-pub(crate) fn plan_segment(
-    pool: &mut TablePool,
-    segment: &Segment<'_, '_>,
-) -> Vec<Vec<PlaneRecord>> {
+/// The plan of each block of `segment`. New tables go to `pool`.
+pub(crate) fn plan_segment(pool: &mut TablePool, segment: &Segment<'_, '_>) -> Vec<PlanRecord> {
     let width = segment.layout.width.bytes();
     let planes: Vec<PlanePlan> = (0..width).map(|plane| plan_plane(pool, segment, plane)).collect();
-    (0..segment.blocks.len()).map(|block| planes.iter().map(|plan| plan[block]).collect()).collect()
+    let of_block = |block| PlanRecord::of_planes(planes.iter().map(|plan| plan[block]).collect());
+    (0..segment.blocks.len()).map(of_block).collect()
 }
 
 fn plan_plane(pool: &mut TablePool, segment: &Segment<'_, '_>, plane: usize) -> PlanePlan {

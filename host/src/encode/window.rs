@@ -13,7 +13,7 @@ use super::plan::{Segment, plan_segment};
 use super::profile::Profile;
 use super::tables::TablePool;
 use crate::error::Result;
-use crate::format::PlaneRecord;
+use crate::format::PlanRecord;
 use crate::hash::xxh3;
 use crate::simd::level;
 use crate::spares::Spares;
@@ -60,7 +60,7 @@ pub(crate) struct PlannedBlock<'a> {
     states_per_lane: usize,
     elements: &'a [u8],
     number: u16,
-    plan: Vec<PlaneRecord>,
+    plan: PlanRecord,
 }
 
 impl Workshop {
@@ -71,7 +71,7 @@ impl Workshop {
     pub(crate) fn plan<'a>(
         &mut self,
         segments: Vec<SegmentInput<'a>>,
-        mut admit: impl FnMut(usize, Vec<PlaneRecord>) -> (u16, Vec<PlaneRecord>),
+        mut admit: impl FnMut(usize, PlanRecord) -> (u16, PlanRecord),
     ) -> Vec<PlannedBlock<'a>> {
         let Self { pool, rooms, .. } = self;
         let rooms = &*rooms;
@@ -157,7 +157,7 @@ impl BlockEncoder {
     fn encode(&mut self, pool: &TablePool, block: &PlannedBlock<'_>, bytes: &mut Vec<u8>) {
         let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
         let mut tables = [None; MAX_WIDTH];
-        for (plane, record) in block.plan.iter().enumerate() {
+        for (plane, record) in block.plan.planes.iter().enumerate() {
             planes[plane] = record.coding();
             tables[plane] = record.table().map(|id| &pool.get(id).encode);
         }

@@ -56,10 +56,26 @@ pub(crate) struct TensorRecord {
     pub(crate) block_elements: u32,
     /// Where the first block lies, counted from the start of the payload section.
     pub(crate) payload_offset: u64,
-    /// The plans that block records name by position: a record for each plane.
-    pub(crate) plans: Vec<Vec<PlaneRecord>>,
+    /// The plans that block records name by position.
+    pub(crate) plans: Vec<PlanRecord>,
     pub(crate) blocks: Vec<BlockRecord>,
     pub(crate) chunks: Vec<ChunkRecord>,
+}
+
+/// How the elements of a block become planes, and how each is coded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
+pub(crate) struct PlanRecord {
+    /// What is done to the elements before they are split into planes.
+    pub(crate) tiling: TilingRecord,
+    /// One for each plane, that of the least significant byte first.
+    pub(crate) planes: Vec<PlaneRecord>,
+}
+
+/// Prediction from neighbouring elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub(crate) enum TilingRecord {
+    /// The elements themselves.
+    None,
 }
 
 /// How a plane is coded, and with which table.
@@ -160,6 +176,18 @@ where
         return Err(corrupt(format!("{} bytes follow its last record", bytes.len() - used)));
     }
     Ok(index)
+}
+
+impl PlanRecord {
+    /// The plan of elements that are coded as they are.
+    pub(crate) fn of_planes(planes: Vec<PlaneRecord>) -> Self {
+        Self { tiling: TilingRecord::None, planes }
+    }
+
+    /// What `inspect` calls it: its planes, that of the least significant byte first.
+    pub(crate) fn name(&self) -> String {
+        self.planes.iter().map(|plane| plane.name()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl PlaneRecord {

@@ -11,7 +11,7 @@ use codec::split::{ElementLayout, Width};
 
 use crate::decode::layout_of;
 use crate::error::{Error, Result};
-use crate::format::{Index, PlaneRecord, TensorRecord, decode_frequencies};
+use crate::format::{Index, PlanRecord, PlaneRecord, TensorRecord, decode_frequencies};
 
 /// Blocks of a tensor that are to be decoded.
 #[derive(Debug, Clone)]
@@ -136,8 +136,8 @@ impl Builder<'_> {
     }
 
     /// The kernels' number of each plane's table.
-    fn plan_tables(&mut self, plan: &[PlaneRecord]) -> Result<Vec<Option<u32>>> {
-        plan.iter().map(|record| record.table().map(|id| self.table(id)).transpose()).collect()
+    fn plan_tables(&mut self, plan: &PlanRecord) -> Result<Vec<Option<u32>>> {
+        plan.planes.iter().map(|record| record.table().map(|id| self.table(id)).transpose()).collect()
     }
 
     fn table(&mut self, id: u32) -> Result<u32> {
@@ -161,7 +161,7 @@ impl Builder<'_> {
 const EMPTY_TABLE: KernelTable =
     KernelTable { entries: [0; codec::constants::TABLE_SIZE], expanded: [0; 256] };
 
-fn plane_specs(record: &TensorRecord, plan: &[PlaneRecord], tables: &[Option<u32>]) -> PlaneSpecs {
+fn plane_specs(record: &TensorRecord, plan: &PlanRecord, tables: &[Option<u32>]) -> PlaneSpecs {
     let mut specs = PlaneSpecs {
         kinds: [plane_kind::RAW; 8],
         constants: [0; 8],
@@ -169,7 +169,7 @@ fn plane_specs(record: &TensorRecord, plan: &[PlaneRecord], tables: &[Option<u32
         rotated: u32::from(record.rotated),
         states_per_lane: u32::from(record.states_per_lane),
     };
-    for (plane, (record, table)) in plan.iter().zip(tables).enumerate() {
+    for (plane, (record, table)) in plan.planes.iter().zip(tables).enumerate() {
         specs.kinds[plane] = match record {
             PlaneRecord::Raw => plane_kind::RAW,
             PlaneRecord::Constant(value) => {
@@ -189,9 +189,9 @@ fn plane_specs(record: &TensorRecord, plan: &[PlaneRecord], tables: &[Option<u32
 pub(crate) fn kernel_for(
     layout: ElementLayout,
     states_per_lane: u8,
-    plan: &[PlaneRecord],
+    plan: &PlanRecord,
 ) -> Kernel {
-    let width = layout.width.bytes();
+    let (width, plan) = (layout.width.bytes(), &plan.planes);
     let lower_are_raw = plan[..width - 1].iter().all(|record| *record == PlaneRecord::Raw);
     let fast = match (layout.width, layout.rotated, plan[width - 1]) {
         (Width::One, _, PlaneRecord::NibblePairs(_)) => Some(("nibbles", 1)),
