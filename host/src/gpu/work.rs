@@ -137,7 +137,10 @@ impl Builder<'_> {
 
     /// The kernels' number of each plane's table.
     fn plan_tables(&mut self, plan: &PlanRecord) -> Result<Vec<Option<u32>>> {
-        plan.planes.iter().map(|record| record.table().map(|id| self.table(id)).transpose()).collect()
+        plan.planes
+            .iter()
+            .map(|record| record.table().map(|id| self.table(id)).transpose())
+            .collect()
     }
 
     fn table(&mut self, id: u32) -> Result<u32> {
@@ -186,11 +189,7 @@ fn plane_specs(record: &TensorRecord, plan: &PlanRecord, tables: &[Option<u32>])
 }
 
 /// The kernel for a plan: a fast one where there is one, otherwise the general one of the width.
-pub(crate) fn kernel_for(
-    layout: ElementLayout,
-    states_per_lane: u8,
-    plan: &PlanRecord,
-) -> Kernel {
+pub(crate) fn kernel_for(layout: ElementLayout, states_per_lane: u8, plan: &PlanRecord) -> Kernel {
     let (width, plan) = (layout.width.bytes(), &plan.planes);
     let lower_are_raw = plan[..width - 1].iter().all(|record| *record == PlaneRecord::Raw);
     let fast = match (layout.width, layout.rotated, plan[width - 1]) {
