@@ -39,6 +39,13 @@ pub const RANKS: usize = 16;
 /// The symbol that says that both values of a pair are in the block's escape list.
 pub const ESCAPE_SYMBOL: u8 = 255;
 
+// Heads.
+
+/// Exponents that a head symbol can name: its high nibble, up to [`ESCAPED_HEAD`].
+pub const HEAD_EXPONENTS: u8 = 15;
+/// Heads from this one on are followed by their exponent as a byte of its own.
+pub const ESCAPED_HEAD: u8 = HEAD_EXPONENTS << 4;
+
 // What the numbers above must satisfy among themselves; checked by every build.
 const _: () = {
     // A table entry has a symbol of 8 bits, an offset and a frequency.

@@ -111,6 +111,12 @@ pub mod plane_kind {
     pub const PAIRS: u8 = 3;
     /// See [`crate::block::PlaneCoding::NibblePairs`].
     pub const NIBBLE_PAIRS: u8 = 4;
+    /// See [`crate::block::PlaneCoding::Classes`].
+    pub const CLASSES: u8 = 5;
+    /// See [`crate::block::PlaneCoding::Heads`].
+    pub const HEADS: u8 = 6;
+    /// See [`crate::block::PlaneCoding::InHeads`].
+    pub const IN_HEADS: u8 = 7;
 }
 
 /// What a kernel reports of a block: 0, or several of these.

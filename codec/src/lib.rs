@@ -6,6 +6,7 @@
 //! - [`rans`]: the entropy coder, one lane's step at a time, and the reference loops over 32 lanes;
 //! - [`pair`]: two exponents (or nibbles) as one symbol, with escapes;
 //! - [`split`]: which bits of an element go into which plane, and the way back;
+//! - [`classes`]: which of several tables codes an element;
 //! - [`block`]: how the planes of one block lie in its bytes;
 //! - [`simd`]: the decoder for the processor's vectors, the only place with unsafe code.
 //!
@@ -18,6 +19,7 @@
 extern crate std;
 
 pub mod block;
+pub mod classes;
 pub mod constants;
 pub mod device;
 pub mod pair;

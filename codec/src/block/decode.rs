@@ -1,11 +1,13 @@
 //! The reference decoder of a block: plane by plane into scratch memory, then merged.
 
 use super::layout::{BlockError, BlockLayout, Part, StreamPart};
-use super::{BlockSpec, DecodeTables, PlaneCoding};
+use super::{BlockSpec, DecodeTables, PlaneClasses, PlaneCoding};
 use crate::constants::{ESCAPE_SYMBOL, LANES, MAX_STATES_PER_LANE, MAX_WIDTH};
 use crate::pair::{Escape, expand_all};
-use crate::rans::decode_stream;
-use crate::split::{merge_nibbles, merge_planes};
+use crate::rans::{
+    DecodeTable, MixedTables, decode_mixed_stream, decode_stream, is_escaped_head,
+};
+use crate::split::{exponent_of, merge_heads, merge_nibbles, merge_planes};
 
 /// The tables of each plane that has a stream.
 pub type BlockTables<'a> = [Option<&'a DecodeTables>; MAX_WIDTH];
@@ -21,12 +23,13 @@ const MAX_CARRIED_BYTES: usize = MAX_STATES_PER_LANE * LANES * size_of::<u16>();
 
 /// Decodes `block` into `out`.
 ///
-/// `scratch` has at least [`decode_scratch_bytes`] and `out` exactly
+/// `classes` are those of the planes that are coded by class. `scratch` has at least [`decode_scratch_bytes`] and `out` exactly
 /// [`BlockSpec::decoded_bytes`]; other lengths, or a stream without tables, panic. Whatever
 /// `block` holds, nothing outside of it is read. After an error `out` is unspecified.
 pub fn decode_block(
     spec: &BlockSpec,
     tables: &BlockTables<'_>,
+    classes: &PlaneClasses<'_, DecodeTable>,
     block: &[u8],
     scratch: &mut [u8],
     out: &mut [u8],
@@ -48,9 +51,22 @@ pub fn decode_block(
     for (plane, &coding) in spec.planes().iter().enumerate() {
         // Only the last plane's stream carries bytes.
         let carried = if plane + 1 == spec.planes().len() { &mut *carried } else { &mut [] };
-        let values = &mut planes[plane * spec.elements..][..spec.elements];
+        let (below, values) = planes.split_at_mut(plane * spec.elements);
+        let values = &mut values[..spec.elements];
         match layout.parts[plane] {
+            Part::InHeads => {}
             Part::Constant(value) => values.fill(value),
+            Part::Stream(stream) if matches!(coding, PlaneCoding::Heads { .. }) => {
+                let below = &mut below[(plane - 1) * spec.elements..];
+                let classes = classes_of(classes, plane);
+                decode_heads(spec, &stream, classes, block, symbols, [below, values])?;
+            }
+            Part::Stream(stream) if coding == PlaneCoding::Classes => {
+                let classes = classes_of(classes, plane);
+                let (states, words) = stream.bytes(block);
+                decode_mixed_stream(stream.shape, classes, states, words, values, None, carried)
+                    .map_err(|error| BlockError::Stream { plane, error })?;
+            }
             Part::Raw { offset, length } => {
                 values[..length].copy_from_slice(&block[offset..][..length]);
             }
@@ -66,9 +82,52 @@ pub fn decode_block(
             }
         }
     }
+    if spec.has_heads() {
+        merge_heads(spec.layout.width, planes, out);
+        return Ok(());
+    }
     planes[spec.elements - carried.len()..spec.elements].copy_from_slice(carried);
     merge_planes(spec.layout, planes, out);
     Ok(())
+}
+
+/// Decodes the plane of exponents and the one below it from heads and raw nibbles.
+fn decode_heads(
+    spec: &BlockSpec,
+    stream: &StreamPart,
+    classes: MixedTables<'_, DecodeTable>,
+    block: &[u8],
+    heads: &mut [u8],
+    [below, exponents]: [&mut [u8]; 2],
+) -> Result<(), BlockError> {
+    let plane = spec.planes().len() - 1;
+    let PlaneCoding::Heads { base } = spec.planes[plane] else { return Err(BlockError::Spec) };
+    let (stored, carried) =
+        below[..spec.elements.div_ceil(2)].split_at_mut(stream.raw_length);
+    stored.copy_from_slice(&block[stream.raw_offset..][..stream.raw_length]);
+    let (states, words) = stream.bytes(block);
+    let tails = Some(&mut *exponents);
+    decode_mixed_stream(stream.shape, classes, states, words, heads, tails, carried)
+        .map_err(|error| BlockError::Stream { plane, error })?;
+    // From the end on, so that no packed nibble is overwritten before its elements have it.
+    for (number, &head) in heads.iter().enumerate().rev() {
+        let nibble = below[number / 2] >> (number % 2 * 4) & 15;
+        below[number] = head << 4 | nibble;
+        if !is_escaped_head(head) {
+            exponents[number] = exponent_of(head, base);
+        }
+    }
+    Ok(())
+}
+
+fn classes_of<'a>(
+    classes: &PlaneClasses<'a, DecodeTable>,
+    plane: usize,
+) -> MixedTables<'a, DecodeTable> {
+    match classes[plane] {
+        Some(classes) => classes,
+        None => panic!("no classes for plane {plane}, which is coded by class"),
+    }
 }
 
 fn tables_of<'a>(tables: &BlockTables<'a>, plane: usize) -> &'a DecodeTables {
@@ -87,8 +146,7 @@ fn decode_symbols(
     carried: &mut [u8],
 ) -> Result<(), BlockError> {
     let table = &tables_of(tables, plane).table;
-    let states = &block[stream.states_offset..stream.words_offset];
-    let words = &block[stream.words_offset..][..2 * stream.words];
+    let (states, words) = stream.bytes(block);
     decode_stream(stream.shape, table, states, words, out, carried)
         .map_err(|error| BlockError::Stream { plane, error })
 }

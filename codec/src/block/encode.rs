@@ -1,12 +1,14 @@
 //! The encoder of a block.
 
 use super::layout::{aligned, footer_bytes};
-use super::{BlockSpec, PlaneCoding, PlaneEncodeTables};
-use crate::constants::{ALPHABET, BLOCK_ALIGNMENT, ESCAPE_SYMBOL, MAX_WIDTH};
+use super::{BlockSpec, PlaneClasses, PlaneCoding, PlaneEncodeTables};
+use crate::constants::{ALPHABET, BLOCK_ALIGNMENT, ESCAPE_SYMBOL, ESCAPED_HEAD, MAX_WIDTH};
 use crate::pair::{Escape, symbol_of};
-use crate::rans::{EncodeTable, EncodedStream, StreamShape, encode_stream, max_words};
-use crate::split::ElementLayout;
-use crate::split::{split_nibbles, split_planes};
+use crate::rans::{
+    EncodeTable, EncodedStream, MixedTables, StreamShape, encode_mixed_stream, encode_stream, max_mixed_words,
+    max_words,
+};
+use crate::split::{ElementLayout, exponent_nibble, split_heads, split_nibbles, split_planes};
 
 /// The tables of each plane that gets a stream.
 pub type EncodeTables<'a> = [Option<&'a PlaneEncodeTables>; MAX_WIDTH];
@@ -14,12 +16,15 @@ pub type EncodeTables<'a> = [Option<&'a PlaneEncodeTables>; MAX_WIDTH];
 /// Bytes of scratch memory that [`encode_block`] needs: the planes, the symbols of one, and raw
 /// nibbles.
 pub const fn encode_scratch_bytes(spec: &BlockSpec) -> usize {
-    spec.decoded_bytes() + 2 * spec.elements
+    let arranged = spec.decoded_bytes();
+    let symbols = 2 * spec.elements;
+    spec.decoded_bytes() + if arranged > symbols { arranged } else { symbols }
 }
 
 /// Words of scratch memory that [`encode_block`] needs for the words of one stream.
 pub const fn encode_scratch_words(spec: &BlockSpec) -> usize {
-    max_words(spec.stream_shape(1))
+    // Heads may all be escaped.
+    max_mixed_words(spec.stream_shape(1), true)
 }
 
 /// The most bytes that a block can take: every symbol a word, every pair an escape.
@@ -30,7 +35,12 @@ pub fn max_block_bytes(spec: &BlockSpec) -> usize {
             let shape = spec.stream_shape(per_symbol);
             let escapes = 4 * shape.symbols;
             let raw = spec.elements;
-            shape.state_bytes() + 2 * max_words(shape) + escapes + raw + 3 * BLOCK_ALIGNMENT
+            let words = if matches!(coding, PlaneCoding::Heads { .. }) {
+                max_mixed_words(shape, true)
+            } else {
+                max_words(shape)
+            };
+            shape.state_bytes() + 2 * words + escapes + raw + 3 * BLOCK_ALIGNMENT
         }
     };
     aligned(footer_bytes(spec)) + spec.planes().iter().map(plane).sum::<usize>()
@@ -50,7 +60,21 @@ pub fn encode_block(
     words: &mut [u16],
     out: &mut [u8],
 ) -> usize {
-    encode_block_by(Reference, spec, tables, elements, scratch, words, out)
+    let classes = &PlaneClasses::default();
+    encode_block_by(Reference, spec, tables, classes, elements, scratch, words, out)
+}
+
+/// The same for blocks some of whose planes are coded by class: `classes` are theirs.
+pub fn encode_classed_block(
+    spec: &BlockSpec,
+    tables: &EncodeTables<'_>,
+    classes: &PlaneClasses<'_, EncodeTable>,
+    elements: &[u8],
+    scratch: &mut [u8],
+    words: &mut [u16],
+    out: &mut [u8],
+) -> usize {
+    encode_block_by(Reference, spec, tables, classes, elements, scratch, words, out)
 }
 
 /// The parts of encoding that have faster ways than the reference's.
@@ -107,69 +131,73 @@ pub(crate) fn encode_block_by(
     by: impl Parts,
     spec: &BlockSpec,
     tables: &EncodeTables<'_>,
+    classes: &PlaneClasses<'_, EncodeTable>,
     elements: &[u8],
     scratch: &mut [u8],
     words: &mut [u16],
     out: &mut [u8],
 ) -> usize {
     assert_eq!(elements.len(), spec.decoded_bytes(), "elements of another size than the block");
-    assert!(spec.is_valid(), "a plane's coding that the element's width does not allow");
+    assert!(spec.is_valid(), "a plane's coding that the element's layout does not allow");
     let (planes, rest) = scratch.split_at_mut(spec.decoded_bytes());
+    if spec.has_heads() {
+        split_heads(spec.layout.width, elements, &mut rest[..elements.len()], planes);
+    } else {
+        split_planes(spec.layout, elements, planes);
+    }
     let (symbols, nibbles) = rest.split_at_mut(spec.elements);
-    split_planes(spec.layout, elements, planes);
     let mut writer = Writer { out, at: 0 };
     let mut counts = [[0u8; 8]; MAX_WIDTH];
     let mut streams = counts.iter_mut();
     for (plane, &coding) in spec.planes().iter().enumerate() {
-        let values = &planes[plane * spec.elements..][..spec.elements];
+        let (below, values) = planes.split_at_mut(plane * spec.elements);
+        let values = &mut values[..spec.elements];
+        let last = plane + 1 == spec.planes().len();
         let Some(per_symbol) = coding.elements_per_symbol() else {
-            match coding {
-                PlaneCoding::Constant(value) => {
-                    assert!(values.iter().all(|&v| v == value), "plane {plane} is not constant");
-                }
-                _ => {
-                    let carried = if plane == 0 { spec.carried_bytes() } else { 0 };
-                    writer.align(BLOCK_ALIGNMENT);
-                    writer.bytes(&values[..spec.elements - carried]);
-                    writer.align(BLOCK_ALIGNMENT);
-                }
-            }
+            writer.plain_plane(spec, plane, values);
             continue;
-        };
-        let Some(tables) = tables[plane] else {
-            panic!("no table for plane {plane}, which gets a stream")
         };
         let shape = spec.stream_shape(per_symbol);
         writer.align(BLOCK_ALIGNMENT);
-        let symbols = match coding {
+        let mut escapes = 0;
+        let carried = spec.carried_bytes();
+        let stream = match coding {
+            PlaneCoding::Heads { base } => {
+                let below = &below[(plane - 1) * spec.elements..];
+                let (heads, nibbles) = (&mut symbols[..spec.elements], &mut nibbles[..]);
+                let nibbles = &mut nibbles[..spec.elements.div_ceil(2)];
+                join_heads(base, below, values, heads, nibbles);
+                let carried = writer.nibbles(nibbles, carried);
+                let classes = classes_of(classes, plane);
+                encode_mixed_stream(shape, classes, heads, Some(values), carried, words)
+            }
+            PlaneCoding::Classes => {
+                let carried = if last { last_bytes(&below[..], spec, carried) } else { &[] };
+                encode_mixed_stream(shape, classes_of(classes, plane), values, None, carried, words)
+            }
             PlaneCoding::Pairs => {
-                by.join_pairs(
-                    &tables.ranks,
-                    &tables.has_slot,
-                    values,
-                    &mut symbols[..shape.symbols],
-                );
-                &symbols[..shape.symbols]
+                let tables = tables_of(tables, plane);
+                let symbols = &mut symbols[..shape.symbols];
+                by.join_pairs(&tables.ranks, &tables.has_slot, values, symbols);
+                let carried = last_bytes(below, spec, carried);
+                by.encode_stream(shape, &tables.table, symbols, carried, words)
             }
             PlaneCoding::NibblePairs => {
                 let symbols = &mut symbols[..shape.symbols];
-                split_nibbles(spec.layout, elements, symbols, &mut nibbles[..shape.symbols]);
-                writer.bytes(&nibbles[..shape.symbols - spec.carried_bytes()]);
-                writer.align(BLOCK_ALIGNMENT);
-                symbols
+                let nibbles = &mut nibbles[..shape.symbols];
+                split_nibbles(spec.layout, elements, symbols, nibbles);
+                let carried = writer.nibbles(nibbles, carried);
+                by.encode_stream(shape, &tables_of(tables, plane).table, symbols, carried, words)
             }
-            _ => values,
+            _ => {
+                let carried = if last { last_bytes(below, spec, carried) } else { &[] };
+                by.encode_stream(shape, &tables_of(tables, plane).table, values, carried, words)
+            }
         };
-        let carried = match coding {
-            PlaneCoding::NibblePairs => &nibbles[..shape.symbols],
-            _ if plane + 1 == spec.planes().len() => &planes[..spec.elements],
-            _ => &[],
-        };
-        let carried = &carried[carried.len() - spec.carried_bytes().min(carried.len())..];
-        let stream = by.encode_stream(shape, &tables.table, symbols, carried, words);
         let word_count = writer.stream(shape, &stream);
-        let escapes =
-            if coding == PlaneCoding::Pairs { writer.escapes(symbols, values) } else { 0 };
+        if coding == PlaneCoding::Pairs {
+            escapes = writer.escapes(&symbols[..shape.symbols], values);
+        }
         if let Some(counts) = streams.next() {
             counts[..4].copy_from_slice(&word_count.to_le_bytes());
             counts[4..].copy_from_slice(&escapes.to_le_bytes());
@@ -177,6 +205,40 @@ pub(crate) fn encode_block_by(
     }
     writer.footer(&counts.as_flattened()[..footer_bytes(spec)]);
     writer.at
+}
+
+/// What the states of the last plane's stream carry of plane 0, the first of `below`.
+#[inline(always)]
+fn last_bytes<'a>(below: &'a [u8], spec: &BlockSpec, carried: usize) -> &'a [u8] {
+    if carried == 0 { &[] } else { &below[spec.elements - carried..spec.elements] }
+}
+
+#[inline(always)]
+fn tables_of<'a>(tables: &EncodeTables<'a>, plane: usize) -> &'a PlaneEncodeTables {
+    match tables[plane] {
+        Some(tables) => tables,
+        None => panic!("no table for plane {plane}, which gets a stream"),
+    }
+}
+
+fn classes_of<'a>(
+    classes: &PlaneClasses<'a, EncodeTable>,
+    plane: usize,
+) -> MixedTables<'a, EncodeTable> {
+    match classes[plane] {
+        Some(classes) => classes,
+        None => panic!("no classes for plane {plane}, which is coded by class"),
+    }
+}
+
+/// The head symbols of the two last planes, and the low nibbles of the lower one of them, two a byte.
+fn join_heads(base: u8, below: &[u8], exponents: &[u8], heads: &mut [u8], nibbles: &mut [u8]) {
+    for ((head, &exponent), &below) in heads.iter_mut().zip(exponents).zip(below) {
+        *head = exponent_nibble(exponent, base).unwrap_or(ESCAPED_HEAD) | below >> 4;
+    }
+    for (nibbles, pair) in nibbles.iter_mut().zip(below.chunks(2)) {
+        *nibbles = pair[0] & 15 | pair.get(1).map_or(0, |second| second << 4);
+    }
 }
 
 /// See [`Parts::join_pairs`].
@@ -258,6 +320,33 @@ impl Writer<'_> {
 
     fn align(&mut self, alignment: usize) {
         self.zeros(self.at.next_multiple_of(alignment) - self.at);
+    }
+
+    /// Appends a plane that has no stream.
+    #[inline(always)]
+    fn plain_plane(&mut self, spec: &BlockSpec, plane: usize, values: &[u8]) {
+        match spec.planes[plane] {
+            PlaneCoding::Constant(value) => {
+                assert!(values.iter().all(|&v| v == value), "plane {plane} is not constant");
+            }
+            PlaneCoding::InHeads => {}
+            _ => {
+                let carries = plane == 0 && !spec.has_heads();
+                let carried = if carries { spec.carried_bytes() } else { 0 };
+                self.align(BLOCK_ALIGNMENT);
+                self.bytes(&values[..spec.elements - carried]);
+                self.align(BLOCK_ALIGNMENT);
+            }
+        }
+    }
+
+    /// Appends raw nibbles but for the last `carried` bytes, which are returned.
+    #[inline(always)]
+    fn nibbles<'n>(&mut self, nibbles: &'n [u8], carried: usize) -> &'n [u8] {
+        let (stored, carried) = nibbles.split_at(nibbles.len() - carried);
+        self.bytes(stored);
+        self.align(BLOCK_ALIGNMENT);
+        carried
     }
 
     /// Appends the footer, so that the block ends at a multiple of 16.

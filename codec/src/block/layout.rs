@@ -80,7 +80,9 @@ pub enum Part {
     },
     /// Every element's byte.
     Constant(u8),
-    /// A stream, and for nibble pairs the raw bytes before it.
+    /// Nothing: the heads of the plane above are all that there is of it.
+    InHeads,
+    /// A stream, and for nibble pairs and heads the raw bytes before it.
     Stream(StreamPart),
 }
 
@@ -89,7 +91,7 @@ pub enum Part {
 pub struct StreamPart {
     /// How its symbols are dealt to lanes.
     pub shape: StreamShape,
-    /// Raw low nibbles, for nibble pairs.
+    /// Raw low nibbles, for nibble pairs and heads.
     pub raw_offset: usize,
     /// Bytes of raw low nibbles; zero for others.
     pub raw_length: usize,
@@ -161,13 +163,19 @@ impl BlockLayout {
         for (plane, (part, &coding)) in parts.iter_mut().zip(spec.planes()).enumerate() {
             *part = match coding {
                 PlaneCoding::Constant(value) => Part::Constant(value),
+                PlaneCoding::InHeads => Part::InHeads,
                 PlaneCoding::Raw => {
-                    let carried = if plane == 0 { spec.carried_bytes() } else { 0 };
+                    let carried =
+                        if plane == 0 && !spec.has_heads() { spec.carried_bytes() } else { 0 };
                     let (offset, length) = (aligned(at), spec.elements - carried);
                     at = aligned(offset + length);
                     Part::Raw { offset, length }
                 }
-                PlaneCoding::Symbols | PlaneCoding::Pairs | PlaneCoding::NibblePairs => {
+                PlaneCoding::Symbols
+                | PlaneCoding::Pairs
+                | PlaneCoding::NibblePairs
+                | PlaneCoding::Classes
+                | PlaneCoding::Heads { .. } => {
                     let stream = StreamPart::new(spec, coding, aligned(at), counts(plane));
                     at = stream.escapes_offset + 4 * stream.escapes;
                     Part::Stream(stream)
@@ -189,7 +197,7 @@ impl BlockLayout {
         let mut covered = 0;
         for part in &self.parts[..spec.planes().len()] {
             match *part {
-                Part::Constant(_) => {}
+                Part::Constant(_) | Part::InHeads => {}
                 Part::Raw { offset, length } => {
                     zero(covered, offset)?;
                     covered = offset + length;
@@ -207,10 +215,18 @@ impl BlockLayout {
 }
 
 impl StreamPart {
+    /// The bytes of its initial states and of its words.
+    pub(super) fn bytes<'a>(&self, block: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let states = &block[self.states_offset..self.words_offset];
+        (states, &block[self.words_offset..][..2 * self.words])
+    }
+
     fn new(spec: &BlockSpec, coding: PlaneCoding, at: usize, counts: (u32, u32)) -> Self {
         let shape = spec.stream_shape(coding.elements_per_symbol().unwrap_or(1));
         let raw_length = match coding {
-            PlaneCoding::NibblePairs => spec.elements.div_ceil(2) - spec.carried_bytes(),
+            PlaneCoding::NibblePairs | PlaneCoding::Heads { .. } => {
+                spec.elements.div_ceil(2) - spec.carried_bytes()
+            }
             _ => 0,
         };
         let states_offset = aligned(at + raw_length);

@@ -4,19 +4,22 @@ mod decode;
 mod encode;
 mod layout;
 #[cfg(test)]
+mod classed_tests;
+#[cfg(test)]
 mod tests;
 
 pub use decode::{BlockTables, decode_block, decode_scratch_bytes};
 pub use encode::{
-    EncodeTables, encode_block, encode_scratch_bytes, encode_scratch_words, max_block_bytes,
+    EncodeTables, encode_block, encode_classed_block, encode_scratch_bytes, encode_scratch_words,
+    max_block_bytes,
 };
 pub(crate) use encode::{Parts, encode_block_by, join_pairs, symbols_by};
 pub use layout::{BlockError, BlockLayout, Part, StreamPart};
 
 use crate::constants::{ALPHABET, LANE_RUN_BYTES, LANES, MAX_WIDTH};
 use crate::pair::RankValues;
-use crate::rans::{DecodeTable, EncodeTable, StreamShape};
-use crate::split::ElementLayout;
+use crate::rans::{DecodeTable, EncodeTable, MixedTables, StreamShape};
+use crate::split::{ElementLayout, Width};
 
 /// How one plane of a block is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +36,17 @@ pub enum PlaneCoding {
     /// For elements of one byte: rANS with one symbol for the high nibbles of two neighbouring
     /// elements; the low nibbles are raw.
     NibblePairs,
+    /// rANS, one symbol per element, with the table of its class; see [`crate::classes`].
+    Classes,
+    /// For the last plane of floating-point elements of two or four bytes: rANS, one symbol, with
+    /// the table of its class, for the 12 bits of each element's head; see [`crate::split`]. The
+    /// low nibbles of the plane below are raw.
+    Heads {
+        /// The exponent of heads whose high nibble is 0.
+        base: u8,
+    },
+    /// The plane below one of heads, which are all that is stored of it.
+    InHeads,
 }
 
 impl PlaneCoding {
@@ -40,8 +54,8 @@ impl PlaneCoding {
     #[inline(always)]
     pub const fn elements_per_symbol(self) -> Option<usize> {
         match self {
-            Self::Raw | Self::Constant(_) => None,
-            Self::Symbols => Some(1),
+            Self::Raw | Self::Constant(_) | Self::InHeads => None,
+            Self::Symbols | Self::Classes | Self::Heads { .. } => Some(1),
             Self::Pairs | Self::NibblePairs => Some(2),
         }
     }
@@ -67,24 +81,52 @@ impl BlockSpec {
         &self.planes[..self.layout.width.bytes()]
     }
 
-    /// Whether every plane's coding is one that the width allows.
+    /// Whether every plane's coding is one that the element's layout allows.
     pub fn is_valid(&self) -> bool {
         let width = self.layout.width.bytes();
         self.planes().iter().enumerate().all(|(plane, coding)| match coding {
-            PlaneCoding::Raw | PlaneCoding::Constant(_) | PlaneCoding::Symbols => true,
+            PlaneCoding::Raw | PlaneCoding::Constant(_) => true,
+            PlaneCoding::Symbols | PlaneCoding::Classes => true,
             PlaneCoding::Pairs => plane + 1 == width && width <= 4,
             PlaneCoding::NibblePairs => width == 1,
+            PlaneCoding::Heads { .. } => {
+                plane + 1 == width
+                    && self.layout.rotated
+                    && matches!(self.layout.width, Width::Two | Width::Four)
+                    && self.planes[width - 2] == PlaneCoding::InHeads
+            }
+            PlaneCoding::InHeads => plane + 2 == width && self.has_heads(),
         })
     }
 
-    /// Bytes of raw plane 0 (or of raw nibbles) that the first states of the last plane's stream
+    /// Whether the elements' bits lie head first.
+    #[inline(always)]
+    pub fn has_heads(&self) -> bool {
+        matches!(self.planes[self.layout.width.bytes() - 1], PlaneCoding::Heads { .. })
+    }
+
+    /// Whether a plane is coded with tables by class, so that [`decode_block`] has to be told the
+    /// classes.
+    pub fn has_classes(&self) -> bool {
+        let classed = |coding: &PlaneCoding| {
+            matches!(coding, PlaneCoding::Classes | PlaneCoding::Heads { .. })
+        };
+        self.planes().iter().any(classed)
+    }
+
+    /// Bytes of raw plane 0 (or of raw nibbles, where there are any) that the first states of the last plane's stream
     /// carry instead: its last ones, as many as the states have room for, if it has so many.
     #[inline(always)]
     pub fn carried_bytes(&self) -> usize {
         let last = self.layout.width.bytes() - 1;
         let raw_bytes = match (self.planes[0], self.planes[last]) {
-            (PlaneCoding::NibblePairs, _) => self.elements.div_ceil(2),
-            (PlaneCoding::Raw, PlaneCoding::Symbols | PlaneCoding::Pairs) => self.elements,
+            (PlaneCoding::NibblePairs, _) | (_, PlaneCoding::Heads { .. }) => {
+                self.elements.div_ceil(2)
+            }
+            (
+                PlaneCoding::Raw,
+                PlaneCoding::Symbols | PlaneCoding::Pairs | PlaneCoding::Classes,
+            ) => self.elements,
             _ => 0,
         };
         let room = self.states_per_lane * LANES * size_of::<u16>();
@@ -107,6 +149,9 @@ impl BlockSpec {
         }
     }
 }
+
+/// For each plane that is coded by class, the tables and which of them each element takes.
+pub type PlaneClasses<'a, T> = [Option<MixedTables<'a, T>>; MAX_WIDTH];
 
 /// All that decoding a plane's stream takes.
 #[derive(Clone)]

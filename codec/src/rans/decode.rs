@@ -84,10 +84,10 @@ pub fn decode_stream(
 }
 
 /// The states of all lanes, `S` per lane.
-struct Lanes<const S: usize>([[u32; LANES]; S]);
+pub(super) struct Lanes<const S: usize>(pub(super) [[u32; LANES]; S]);
 
 impl<const S: usize> Lanes<S> {
-    fn read(bytes: &[u8]) -> Result<Self, StreamError> {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, StreamError> {
         let mut states = [[0; LANES]; S];
         for (lane, (state, bytes)) in
             states.as_flattened_mut().iter_mut().zip(bytes.as_chunks::<4>().0).enumerate()
@@ -150,7 +150,7 @@ impl<const S: usize> Lanes<S> {
         Ok(())
     }
 
-    fn finish(&self, words: &Words<'_>, carried: &mut [u8]) -> Result<(), StreamError> {
+    pub(super) fn finish(&self, words: &Words<'_>, carried: &mut [u8]) -> Result<(), StreamError> {
         if words.taken != words.words.len() {
             return Err(StreamError::WordsLeftOver {
                 words: words.words.len(),
@@ -169,14 +169,15 @@ impl<const S: usize> Lanes<S> {
     }
 }
 
-struct Words<'a> {
-    words: &'a [[u8; 2]],
-    taken: usize,
+/// The words of a stream, and how many have been taken.
+pub(super) struct Words<'a> {
+    pub(super) words: &'a [[u8; 2]],
+    pub(super) taken: usize,
 }
 
 impl Words<'_> {
     #[inline(always)]
-    fn next(&mut self) -> Result<u16, StreamError> {
+    pub(super) fn next(&mut self) -> Result<u16, StreamError> {
         let word = self
             .words
             .get(self.taken)

@@ -8,6 +8,7 @@
 
 mod decode;
 mod encode;
+mod mixed;
 mod normalize;
 mod step;
 mod table;
@@ -15,8 +16,14 @@ mod table;
 pub use decode::{StreamError, decode_stream};
 pub(crate) use encode::first_states;
 pub use encode::{EncodeTable, EncodedStream, PackedSymbol, encode_stream, max_words};
+pub use mixed::{
+    MixedTables, decode_mixed_stream, encode_mixed_stream, is_escaped_head, max_mixed_words,
+};
 pub use normalize::{NormalizeError, normalize};
-pub use step::{advance, carried_by, first_state, is_first_state, needs_word, slot, take_word};
+pub use step::{
+    advance, byte_of, carried_by, drop_byte, first_state, is_first_state, needs_word, put_byte, slot,
+    take_word,
+};
 pub use table::{DecodeTable, Frequencies, FrequencyError, TableEntry};
 
 use crate::constants::LANES;

@@ -30,6 +30,24 @@ pub const fn take_word(state: u32, word: u16) -> u32 {
     (state << WORD_BITS) | word as u32
 }
 
+/// Eight bits that lie in a state as they are: what it would take a symbol of 256 equal ones to say.
+#[inline(always)]
+pub const fn byte_of(state: u32) -> u8 {
+    state as u8
+}
+
+/// The state after [`byte_of`] has been taken out of it, before a refill.
+#[inline(always)]
+pub const fn drop_byte(state: u32) -> u32 {
+    state >> 8
+}
+
+/// The inverse of [`byte_of`] and [`drop_byte`]; `state` is below 2^24.
+#[inline(always)]
+pub const fn put_byte(state: u32, byte: u8) -> u32 {
+    state << 8 | byte as u32
+}
+
 /// The state in which an encoder begins: the lower bound, plus two bytes that it carries for free,
 /// since a state has as many bits whatever its value.
 #[inline(always)]

@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use super::lanes::{Lanes, NO_RANK};
 use super::stream::QUARTER_STEPS;
 use crate::block::{
-    BlockSpec, EncodeTables, Parts, PlaneCoding, encode_block_by, join_pairs, symbols_by,
+    BlockSpec, EncodeTables, Parts, PlaneClasses, PlaneCoding, encode_block_by, join_pairs, symbols_by,
 };
 use crate::constants::{ALPHABET, ESCAPE_SYMBOL, LANES};
 use crate::rans::{EncodeTable, EncodedStream, StreamShape, first_states};
@@ -38,7 +38,9 @@ pub(super) unsafe fn encode_block<L: Lanes>(
     words: &mut [u16],
     out: &mut [u8],
 ) -> usize {
-    encode_block_by(Vectors::<L>(PhantomData), spec, tables, elements, scratch, words, out)
+    let classes = &PlaneClasses::default();
+    let by = Vectors::<L>(PhantomData);
+    encode_block_by(by, spec, tables, classes, elements, scratch, words, out)
 }
 
 /// [`symbols_by`] way of `L`.

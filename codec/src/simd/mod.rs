@@ -100,7 +100,8 @@ impl Level {
     ///
     /// Each of `outs` has exactly [`BlockSpec::decoded_bytes`]; another length, or a stream without
     /// tables, panics. Where the result is `false`, the outputs are unspecified, and
-    /// [`crate::block::decode_block`] gives the error, or decodes the block that has none.
+    /// [`crate::block::decode_block`] gives the error, or decodes the block that has none. Blocks with
+    /// tables by class are left to it.
     #[must_use]
     pub fn decode_blocks<const B: usize>(
         self,
@@ -109,6 +110,9 @@ impl Level {
         buffers: &mut [PieceBuffers; B],
         outs: [&mut [u8]; B],
     ) -> bool {
+        if spec.has_classes() {
+            return false;
+        }
         match self.0 {
             // SAFETY: arrays take no special instructions.
             Kind::Portable => unsafe {

@@ -172,6 +172,8 @@ impl<'a, L: Lanes> Planes<'a, L> {
         let Ok(layout) = BlockLayout::read(spec, block) else { return false };
         for (plane, &coding) in spec.planes().iter().enumerate() {
             self.sources[plane] = match layout.parts[plane] {
+                // Heads are coded by class, and such blocks do not come here.
+                Part::InHeads => return false,
                 Part::Constant(value) => {
                     buffers.symbols[plane].fill(value);
                     Source::Constant

@@ -6,10 +6,15 @@
 //! Elements of one byte may also be split into nibbles.
 
 mod byte_planes;
+mod heads;
 mod nibbles;
 mod packed;
 
 pub use byte_planes::{merge_planes, merge_rows, replace_top_byte, split_planes};
+pub use heads::{
+    exponent_nibble, exponent_of, head_first_16, head_first_32, head_last_16, head_last_32,
+    head_symbol_16, head_symbol_32, merge_heads, split_heads,
+};
 pub use nibbles::{merge_nibbles, split_nibbles};
 pub use packed::{merge_four_nibbles, unrotate_bytes, unrotate_halves};
 

@@ -1,18 +1,22 @@
 //! Decoding of blocks by record: tables looked up, errors given their place.
 
-use codec::block::{BlockSpec, DecodeTables, PlaneCoding, decode_block, decode_scratch_bytes};
+use codec::block::{
+    BlockSpec, DecodeTables, PlaneClasses, PlaneCoding, decode_block, decode_scratch_bytes,
+};
 use codec::constants::MAX_WIDTH;
-use codec::rans::DecodeTable;
+use codec::rans::{DecodeTable, MixedTables};
 use codec::simd::{BlockInput, PieceBuffers};
 use codec::split::{ElementLayout, Width};
 
 use crate::error::{Error, Result};
-use crate::format::{Index, PlanRecord, TensorRecord, decode_frequencies};
+use crate::format::{
+    ClassesRecord, Index, MAX_CLASS_TABLES, PlanRecord, TensorRecord, decode_frequencies,
+};
 use crate::hash::xxh3;
 use crate::simd::level;
 
 /// Decode tables that a decoder keeps, 16 KiB each; neighbouring blocks mostly share theirs.
-const CACHED_TABLES: usize = 64;
+const CACHED_TABLES: usize = MAX_WIDTH * MAX_CLASS_TABLES;
 
 /// Blocks that are decoded at a time: while one waits for its tables, the processor works on others.
 const TOGETHER: usize = 2;
@@ -22,11 +26,20 @@ pub(crate) struct BlockDecoder {
     /// The newest last.
     tables: Vec<(u32, Box<DecodeTables>)>,
     buffers: Vec<PieceBuffers>,
+    /// Of blocks that the reference decodes.
+    scratch: Vec<u8>,
+    /// For each plane by class, which table each element of a block takes.
+    choices: [Vec<u8>; MAX_WIDTH],
 }
 
 impl Default for BlockDecoder {
     fn default() -> Self {
-        Self { tables: Vec::new(), buffers: vec![PieceBuffers::default(); TOGETHER] }
+        Self {
+            tables: Vec::new(),
+            buffers: vec![PieceBuffers::default(); TOGETHER],
+            scratch: Vec::new(),
+            choices: Default::default(),
+        }
     }
 }
 
@@ -92,16 +105,31 @@ impl BlockDecoder {
         if level().decode_blocks(&spec, [input], buffers, [block.out]) {
             return Ok(());
         }
-        // Something is wrong with the block; the reference decoder says what.
-        let mut scratch = vec![0; decode_scratch_bytes(&spec)];
-        decode_block(&spec, &input.tables, block.bytes, &mut scratch, block.out)
+        // Something is wrong with the block, and the reference decoder says what; or it is coded by
+        // class.
+        block.fill_choices(&mut self.choices);
+        let ids = block.classes();
+        let tables = ids.map(|classes| match classes {
+            Some(classes) => tables_of(&self.tables, &classes.tables),
+            None => Vec::new(),
+        });
+        let classes: PlaneClasses<'_, DecodeTable> = std::array::from_fn(|plane| {
+            let choice = &self.choices[plane][..];
+            ids[plane].map(|_| MixedTables { tables: &tables[plane], choice })
+        });
+        self.scratch.resize(decode_scratch_bytes(&spec).max(self.scratch.len()), 0);
+        let scratch = &mut self.scratch;
+        decode_block(&spec, &input.tables, &classes, block.bytes, scratch, block.out)
             .map_err(|error| block.corrupt(error.to_string()))
     }
 
     /// Makes sure that the tables of a block are there. A plan names at most [`MAX_WIDTH`] of them,
-    /// so that none of the tables of blocks that are decoded together pushes out another.
+    /// or [`CACHED_TABLES`] with classes, so that none of the tables of blocks that are decoded
+    /// together pushes out another.
     fn prepare(&mut self, index: &Index, block: &Block<'_>) -> Result<()> {
-        for id in block.plan.planes.iter().filter_map(|record| record.table()) {
+        let by_class = block.classes().into_iter().flatten().flat_map(|classes| &classes.tables);
+        let alone = block.plan.planes.iter().filter_map(|record| record.table());
+        for id in alone.chain(by_class.copied()) {
             self.prepare_table(index, id).map_err(|detail| block.corrupt(detail))?;
         }
         Ok(())
@@ -132,7 +160,32 @@ impl BlockDecoder {
 
 const _: () = assert!(CACHED_TABLES >= TOGETHER * MAX_WIDTH);
 
+/// The tables with the numbers `ids`, which are there.
+fn tables_of<'t>(known: &'t [(u32, Box<DecodeTables>)], ids: &[u32]) -> Vec<&'t DecodeTable> {
+    let find = |id: &u32| known.iter().find(|(known, _)| known == id);
+    ids.iter().filter_map(|id| find(id).map(|(_, tables)| &tables.table)).collect()
+}
+
 impl<'a> Block<'a> {
+    /// The classes of each plane that is coded by class.
+    fn classes(&self) -> [Option<&'a ClassesRecord>; MAX_WIDTH] {
+        std::array::from_fn(|plane| {
+            let classes = self.plan.planes.get(plane)?.classes()?;
+            self.tensor.classes.get(classes as usize)
+        })
+    }
+
+    fn fill_choices(&self, choices: &mut [Vec<u8>; MAX_WIDTH]) {
+        let elements = self.out.len() / usize::from(self.tensor.width);
+        let first = self.number as u64 * u64::from(self.tensor.block_elements);
+        for (choice, classes) in choices.iter_mut().zip(self.classes()) {
+            if let Some(classes) = classes {
+                choice.resize(elements, 0);
+                classes.map().fill(first, choice);
+            }
+        }
+    }
+
     /// The block with its tables, which [`BlockDecoder::prepare`] has made.
     fn input<'t>(&self, known: &'t [(u32, Box<DecodeTables>)]) -> BlockInput<'t>
     where

@@ -9,7 +9,10 @@ use codec::constants::{MAX_BLOCK_ELEMENTS, MAX_STATES_PER_LANE, MAX_WIDTH, MIN_B
 
 use super::blocks::layout_of;
 use crate::error::{Result, quoted};
-use crate::format::{Footer, Index, TensorRecord, corrupt, decode_frequencies};
+use crate::format::{
+    ClassesRecord, Footer, Index, MAX_CLASS_COLUMNS, MAX_CLASS_TABLES, TensorRecord, corrupt,
+    decode_frequencies,
+};
 
 /// Checks an index against the file that it came from.
 pub(crate) fn validate(index: &Index, footer: &Footer, path: &Path) -> Result<()> {
@@ -75,6 +78,9 @@ fn check_tensor(tensor: &TensorRecord, index: &Index) -> Result<u64, &'static st
     if blocks != tensor.blocks.len() as u64 {
         return Err("it has another number of blocks than its bytes need");
     }
+    for classes in &tensor.classes {
+        check_classes(classes, index)?;
+    }
     for plan in &tensor.plans {
         let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
         if plan.planes.len() != layout.width.bytes() {
@@ -82,6 +88,9 @@ fn check_tensor(tensor: &TensorRecord, index: &Index) -> Result<u64, &'static st
         }
         for (plane, record) in planes.iter_mut().zip(&plan.planes) {
             *plane = record.coding();
+            if record.classes().is_some_and(|at| at as usize >= tensor.classes.len()) {
+                return Err("a plan names classes that are not there");
+            }
             let Some(id) = record.table() else { continue };
             let table =
                 index.tables.get(id as usize).ok_or("a plan names a table that is not there")?;
@@ -97,6 +106,36 @@ fn check_tensor(tensor: &TensorRecord, index: &Index) -> Result<u64, &'static st
         return Err("a block names a plan that is not there");
     }
     check_chunks(tensor)
+}
+
+/// Every class has a table, and that exists.
+fn check_classes(classes: &ClassesRecord, index: &Index) -> Result<(), &'static str> {
+    let columns = usize::from(classes.column_class_count);
+    if !(1..=MAX_CLASS_COLUMNS).contains(&classes.columns) || columns == 0 {
+        return Err("its classes are of impossible rows or columns");
+    }
+    if classes.choice.is_empty() || !classes.choice.len().is_multiple_of(columns) {
+        return Err("its classes have another number of tables than pairs");
+    }
+    let rows = classes.choice.len() / columns;
+    if classes.row_classes.iter().any(|&class| usize::from(class) >= rows)
+        || classes.column_classes.iter().any(|&class| usize::from(class) >= columns)
+    {
+        return Err("a row or column is of a class that is not there");
+    }
+    if classes.tables.len() > MAX_CLASS_TABLES
+        || classes.choice.iter().any(|&choice| usize::from(choice) >= classes.tables.len())
+    {
+        return Err("its classes name a table that they do not have");
+    }
+    for &id in &classes.tables {
+        match index.tables.get(id as usize) {
+            Some(table) if table.ranks.is_none() => {}
+            Some(_) => return Err("its classes name a table of another kind"),
+            None => return Err("its classes name a table that is not there"),
+        }
+    }
+    Ok(())
 }
 
 /// Chunks cover the blocks one after the other, without rest.

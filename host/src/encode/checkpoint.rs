@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use codec::constants::{MAX_BLOCK_ELEMENTS, MIN_BLOCK_ELEMENTS};
 
+use super::classes::find_classes;
 use super::layout::element_layout;
 use super::profile::Profile;
 use super::report::{EncodeReport, TensorReport};
@@ -219,11 +220,19 @@ fn encode_tensors(
     let mut workshop = Workshop::default();
     let mut builders: Vec<TensorBuilder> =
         header.tensors.iter().map(|entry| TensorBuilder::new(entry, file, options)).collect();
+    let classes = match options.profile {
+        Profile::Fast => Vec::new(),
+        Profile::Max => find_classes(file, header, &mut workshop.pool),
+    };
+    for (builder, classes) in builders.iter_mut().zip(&classes) {
+        builder.record.classes.extend(classes.iter().map(|classes| classes.record.clone()));
+    }
     let mut window = Window::default();
     for (tensor, entry) in header.tensors.iter().enumerate() {
         let layout = element_layout(&entry.dtype);
         let block_bytes = options.block_elements * layout.width.bytes();
         let bytes = entry.bytes(file).unwrap_or_default();
+        let mut first_element = 0;
         for segment in bytes.chunks(WINDOW_BYTES.next_multiple_of(block_bytes)) {
             let blocks: Vec<&[u8]> = segment.chunks(block_bytes).collect();
             if !window.has_room_for(&blocks) {
@@ -231,7 +240,17 @@ fn encode_tensors(
             }
             let states_per_lane = options.states_per_lane;
             let profile = options.profile;
-            window.push(SegmentInput { tensor, layout, states_per_lane, profile, blocks });
+            let classes = classes.get(tensor).and_then(Option::as_ref);
+            window.push(SegmentInput {
+                tensor,
+                layout,
+                states_per_lane,
+                profile,
+                classes,
+                first_element,
+                blocks,
+            });
+            first_element += (segment.len() / layout.width.bytes()) as u64;
         }
     }
     flush(&mut workshop, window, &mut builders, options, sink)?;
@@ -334,6 +353,7 @@ impl TensorBuilder {
                 states_per_lane: options.states_per_lane as u8,
                 block_elements: options.block_elements as u32,
                 payload_offset: 0,
+                classes: Vec::new(),
                 plans: Vec::new(),
                 blocks: Vec::new(),
                 chunks: Vec::new(),

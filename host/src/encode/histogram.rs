@@ -1,7 +1,7 @@
 //! Counts of byte values: estimated for planning, exact for tables.
 
 use codec::constants::ALPHABET;
-use codec::split::{ElementLayout, Width};
+use codec::split::{ElementLayout, Width, head_first_32};
 
 /// Counts of one plane of one block.
 pub(crate) type PlaneCounts = [u32; ALPHABET];
@@ -10,6 +10,11 @@ pub(crate) type PlaneCounts = [u32; ALPHABET];
 const EXACT_ELEMENTS: usize = 8192;
 /// Elements that are counted one after the other.
 const SPAN: usize = 256;
+/// Counts of all planes of a block of F32 elements that lie head first, plane 0 first.
+pub(crate) fn count_head_first(elements: &[u8]) -> Vec<PlaneCounts> {
+    estimate(elements, 1, |e| head_first_32(u32::from_le_bytes(e)).to_le_bytes())
+}
+
 /// Counts of all planes of a block, plane 0 first: in a large block, those of one of `stride` spans
 /// (a power of two) times as much. Exact for planes that have a single value.
 pub(crate) fn estimate_planes(

@@ -6,6 +6,7 @@
 //! tensors share, [`layout`] says how a dtype is split.
 
 mod checkpoint;
+mod classes;
 mod cluster;
 mod histogram;
 mod layout;

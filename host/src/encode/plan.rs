@@ -8,6 +8,7 @@ use codec::rans::normalize;
 use codec::split::{ElementLayout, Width};
 use rayon::prelude::*;
 
+use super::classes::SymbolKind;
 use super::cluster::{Group, group_blocks};
 use super::histogram::{PlaneCounts, count_bytes};
 use super::pairs::{PairCounts, TableChoice, choose_symbol_table};
@@ -26,6 +27,8 @@ pub(crate) struct Segment<'a, 'room> {
     pub(crate) layout: ElementLayout,
     pub(crate) states_per_lane: usize,
     pub(crate) profile: Profile,
+    /// What the last planes are coded as, where that is by class.
+    pub(crate) by_class: Option<SymbolKind>,
     /// Elements of each block, little-endian.
     pub(crate) blocks: Vec<&'a [u8]>,
     /// Counts of each block's planes, estimated by the profile's sample.
@@ -40,7 +43,16 @@ type PlanePlan = Vec<PlaneRecord>;
 /// The plan of each block of `segment`. New tables go to `pool`.
 pub(crate) fn plan_segment(pool: &mut TablePool, segment: &Segment<'_, '_>) -> Vec<PlanRecord> {
     let width = segment.layout.width.bytes();
-    let planes: Vec<PlanePlan> = (0..width).map(|plane| plan_plane(pool, segment, plane)).collect();
+    let classed = match segment.by_class {
+        None => vec![],
+        Some(SymbolKind::TopByte) => vec![PlaneRecord::Classes(0)],
+        Some(SymbolKind::Head { base }) => {
+            vec![PlaneRecord::InHeads, PlaneRecord::Heads { classes: 0, base }]
+        }
+    };
+    let mut planes: Vec<PlanePlan> =
+        (0..width - classed.len()).map(|plane| plan_plane(pool, segment, plane)).collect();
+    planes.extend(classed.into_iter().map(|record| vec![record; segment.blocks.len()]));
     let of_block = |block| PlanRecord::of_planes(planes.iter().map(|plan| plan[block]).collect());
     (0..segment.blocks.len()).map(of_block).collect()
 }
@@ -170,7 +182,11 @@ fn choose_coding(
         _ => {
             // Estimates may lack a symbol, and a table must not.
             let none = [None; ALPHABET];
-            let counts = segment.count_symbols(plane, PlaneCoding::Symbols, &none, blocks);
+            let counts = if segment.profile.stride() == 1 {
+                group.counts
+            } else {
+                segment.count_symbols(plane, PlaneCoding::Symbols, &none, blocks)
+            };
             let table = Table::new(&normalize(&counts).ok()?, None);
             Some(Coding::new(PlaneRecord::Symbols, choose_symbol_table(&counts, table, pool)))
         }

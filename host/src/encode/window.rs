@@ -2,13 +2,16 @@
 //! all threads busy and a huge one takes bounded memory.
 
 use codec::block::{
-    BlockSpec, PlaneCoding, encode_scratch_bytes, encode_scratch_words, max_block_bytes,
+    BlockSpec, EncodeTables, PlaneClasses, PlaneCoding, encode_classed_block, encode_scratch_bytes,
+    encode_scratch_words, max_block_bytes,
 };
 use codec::constants::MAX_WIDTH;
+use codec::rans::{EncodeTable, MixedTables};
 use codec::split::ElementLayout;
 use rayon::prelude::*;
 
-use super::histogram::estimate_planes;
+use super::classes::{SymbolKind, TensorClasses};
+use super::histogram::{PlaneCounts, count_head_first, estimate_planes};
 use super::plan::{Segment, plan_segment};
 use super::profile::Profile;
 use super::tables::TablePool;
@@ -28,8 +31,23 @@ pub(crate) struct SegmentInput<'a> {
     pub(crate) layout: ElementLayout,
     pub(crate) states_per_lane: usize,
     pub(crate) profile: Profile,
+    /// The tensor's classes, if it is coded by class.
+    pub(crate) classes: Option<&'a TensorClasses>,
+    /// Number in the tensor of the segment's first element.
+    pub(crate) first_element: u64,
     /// Elements of each block, little-endian.
     pub(crate) blocks: Vec<&'a [u8]>,
+}
+
+impl SegmentInput<'_> {
+    fn count(&self, block: &[u8]) -> Vec<PlaneCounts> {
+        match self.classes.map(|classes| classes.symbols) {
+            Some(SymbolKind::Head { .. }) if self.layout.width.bytes() == 4 => {
+                count_head_first(block)
+            }
+            _ => estimate_planes(self.layout, block, self.profile.stride()),
+        }
+    }
 }
 
 /// A block, encoded.
@@ -58,6 +76,9 @@ pub(crate) struct PlannedBlock<'a> {
     tensor: usize,
     layout: ElementLayout,
     states_per_lane: usize,
+    classes: Option<&'a TensorClasses>,
+    /// Number in the tensor of the block's first element.
+    first_element: u64,
     elements: &'a [u8],
     number: u16,
     plan: PlanRecord,
@@ -75,30 +96,40 @@ impl Workshop {
     ) -> Vec<PlannedBlock<'a>> {
         let Self { pool, rooms, .. } = self;
         let rooms = &*rooms;
-        let counted: Vec<(usize, Segment<'_, '_>)> = segments
+        let counted: Vec<(SegmentInput<'a>, Vec<Vec<PlaneCounts>>)> = segments
             .into_par_iter()
             .map(|input| {
-                let SegmentInput { tensor, layout, states_per_lane, profile, blocks } = input;
-                let counts =
-                    blocks.par_iter().map(|block| estimate_planes(layout, block, profile.stride()));
-                let counts = counts.collect();
-                (tensor, Segment { layout, states_per_lane, profile, blocks, counts, rooms })
+                let counts = input.blocks.par_iter().map(|block| input.count(block)).collect();
+                (input, counts)
             })
             .collect();
         let mut planned = Vec::new();
-        for (tensor, segment) in counted {
+        for (input, counts) in counted {
+            let SegmentInput { tensor, layout, states_per_lane, classes, .. } = input;
+            let segment = Segment {
+                layout,
+                states_per_lane,
+                profile: input.profile,
+                by_class: classes.map(|classes| classes.symbols),
+                blocks: input.blocks,
+                counts,
+                rooms,
+            };
             let plans = plan_segment(pool, &segment);
-            let Segment { layout, states_per_lane, blocks, .. } = segment;
-            for (elements, plan) in blocks.into_iter().zip(plans) {
+            let mut first_element = input.first_element;
+            for (elements, plan) in segment.blocks.into_iter().zip(plans) {
                 let (number, plan) = admit(tensor, plan);
                 planned.push(PlannedBlock {
                     tensor,
                     layout,
                     states_per_lane,
+                    classes,
+                    first_element,
                     elements,
                     number,
                     plan,
                 });
+                first_element += (elements.len() / layout.width.bytes()) as u64;
             }
         }
         planned
@@ -150,6 +181,8 @@ struct BlockEncoder {
     scratch: Vec<u8>,
     words: Vec<u16>,
     out: Vec<u8>,
+    /// Which table each element of a block by class takes.
+    choice: Vec<u8>,
 }
 
 impl BlockEncoder {
@@ -170,10 +203,35 @@ impl BlockEncoder {
         grow(&mut self.scratch, encode_scratch_bytes(&spec));
         grow(&mut self.words, encode_scratch_words(&spec));
         grow(&mut self.out, max_block_bytes(&spec));
-        let Self { scratch, words, out } = self;
-        let length = level().encode_block(&spec, &tables, block.elements, scratch, words, out);
+        let length = match block.classes.filter(|_| spec.has_classes()) {
+            Some(classes) => self.encode_by_class(pool, block, &spec, &tables, classes),
+            None => {
+                let Self { scratch, words, out, .. } = self;
+                level().encode_block(&spec, &tables, block.elements, scratch, words, out)
+            }
+        };
         bytes.clear();
-        bytes.extend_from_slice(&out[..length]);
+        bytes.extend_from_slice(&self.out[..length]);
+    }
+
+    fn encode_by_class(
+        &mut self,
+        pool: &TablePool,
+        block: &PlannedBlock<'_>,
+        spec: &BlockSpec,
+        tables: &EncodeTables<'_>,
+        TensorClasses { record, .. }: &TensorClasses,
+    ) -> usize {
+        let Self { scratch, words, out, choice } = self;
+        choice.resize(spec.elements, 0);
+        record.map().fill(block.first_element, choice);
+        let by_class: Vec<&EncodeTable> =
+            record.tables.iter().map(|&id| &pool.get(id).encode.table).collect();
+        let classes: PlaneClasses<'_, EncodeTable> = std::array::from_fn(|plane| {
+            let by_class = MixedTables { tables: &by_class, choice };
+            block.plan.planes.get(plane)?.classes().map(|_| by_class)
+        });
+        encode_classed_block(spec, tables, &classes, block.elements, scratch, words, out)
     }
 }
 

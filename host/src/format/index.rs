@@ -6,6 +6,7 @@ use std::path::Path;
 use bincode::config::{Config, Configuration, Fixint, Limit, LittleEndian};
 use bincode::{Decode, Encode};
 use codec::block::PlaneCoding;
+use codec::classes::ClassMap;
 
 use super::corrupt;
 use super::envelope::Footer;
@@ -56,6 +57,8 @@ pub(crate) struct TensorRecord {
     pub(crate) block_elements: u32,
     /// Where the first block lies, counted from the start of the payload section.
     pub(crate) payload_offset: u64,
+    /// The classes that plane records name by position.
+    pub(crate) classes: Vec<ClassesRecord>,
     /// The plans that block records name by position.
     pub(crate) plans: Vec<PlanRecord>,
     pub(crate) blocks: Vec<BlockRecord>,
@@ -86,6 +89,29 @@ pub(crate) enum PlaneRecord {
     Symbols(u32),
     Pairs(u32),
     NibblePairs(u32),
+    /// With the tables of the classes at this position in the tensor's list.
+    Classes(u32),
+    /// The same for heads, whose exponents count from `base`.
+    Heads {
+        classes: u32,
+        base: u8,
+    },
+    InHeads,
+}
+
+/// Classes of rows and columns, and the tables of their pairs; see [`ClassMap`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ClassesRecord {
+    /// Elements of a row.
+    pub(crate) columns: u64,
+    pub(crate) row_classes: Vec<u8>,
+    pub(crate) column_classes: Vec<u8>,
+    /// Number of column classes.
+    pub(crate) column_class_count: u8,
+    /// Positions in `tables`.
+    pub(crate) choice: Vec<u8>,
+    /// Positions in the index' list of tables.
+    pub(crate) tables: Vec<u32>,
 }
 
 /// A block: its length and which of the tensor's plans it follows.
@@ -199,14 +225,26 @@ impl PlaneRecord {
             Self::Symbols(_) => PlaneCoding::Symbols,
             Self::Pairs(_) => PlaneCoding::Pairs,
             Self::NibblePairs(_) => PlaneCoding::NibblePairs,
+            Self::Classes(_) => PlaneCoding::Classes,
+            Self::Heads { base, .. } => PlaneCoding::Heads { base },
+            Self::InHeads => PlaneCoding::InHeads,
         }
     }
 
-    /// The table, by position in the index.
+    /// The only table, by position in the index.
     pub(crate) fn table(self) -> Option<u32> {
         match self {
-            Self::Raw | Self::Constant(_) => None,
+            Self::Raw | Self::Constant(_) | Self::InHeads => None,
+            Self::Classes(_) | Self::Heads { .. } => None,
             Self::Symbols(table) | Self::Pairs(table) | Self::NibblePairs(table) => Some(table),
+        }
+    }
+
+    /// The classes whose tables it takes, by position in the tensor's list.
+    pub(crate) fn classes(self) -> Option<u32> {
+        match self {
+            Self::Classes(classes) | Self::Heads { classes, .. } => Some(classes),
+            _ => None,
         }
     }
 
@@ -218,6 +256,22 @@ impl PlaneRecord {
             Self::Symbols(_) => "symbols".into(),
             Self::Pairs(_) => "pairs".into(),
             Self::NibblePairs(_) => "nibble pairs".into(),
+            Self::Classes(_) => "classes".into(),
+            Self::Heads { .. } => "heads by class".into(),
+            Self::InHeads => "in heads".into(),
+        }
+    }
+}
+
+impl ClassesRecord {
+    /// The classes as the codec takes them.
+    pub(crate) fn map(&self) -> ClassMap<'_> {
+        ClassMap {
+            columns: self.columns,
+            row_classes: &self.row_classes,
+            column_classes: &self.column_classes,
+            column_class_count: usize::from(self.column_class_count),
+            choice: &self.choice,
         }
     }
 }

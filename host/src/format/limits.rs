@@ -20,5 +20,9 @@ pub(crate) const MAX_INDEX_BYTES: u64 = 1 << 32;
 /// How many times its stored length an index may inflate to; the writer stores it as it is where
 /// it would be more, and so a reader's memory is bounded by the file's length.
 pub(crate) const MAX_INDEX_INFLATION: u64 = 64;
+/// The most elements that a row of classes may have; kernels count them in 32 bits.
+pub(crate) const MAX_CLASS_COLUMNS: u64 = 1 << 31;
+/// The most tables that classes may choose from.
+pub(crate) const MAX_CLASS_TABLES: usize = 16;
 /// The most plans that a tensor may have: block records name them by a u16.
 pub(crate) const MAX_PLANS: usize = 1 << 16;

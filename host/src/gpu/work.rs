@@ -182,6 +182,12 @@ fn plane_specs(record: &TensorRecord, plan: &PlanRecord, tables: &[Option<u32>])
             PlaneRecord::Symbols(_) => plane_kind::SYMBOLS,
             PlaneRecord::Pairs(_) => plane_kind::PAIRS,
             PlaneRecord::NibblePairs(_) => plane_kind::NIBBLE_PAIRS,
+            PlaneRecord::Classes(_) => plane_kind::CLASSES,
+            PlaneRecord::Heads { base, .. } => {
+                specs.constants[plane] = *base;
+                plane_kind::HEADS
+            }
+            PlaneRecord::InHeads => plane_kind::IN_HEADS,
         };
         specs.tables[plane] = table.unwrap_or(0);
     }

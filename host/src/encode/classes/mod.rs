@@ -1,0 +1,70 @@
+//! Tables by class: the rows and columns of a matrix fall into classes of like scale, and each pair
+//! of classes takes the table that suits it.
+//!
+//! Classes and tables are found together, for all tensors of a kind at once, by Lloyd's algorithm
+//! (S. P. Lloyd, "Least squares quantization in PCM", 1957) with coding cost as the distance, as
+//! in co-clustering (Dhillon, Mallela, Modha, "Information-theoretic co-clustering", 2003): tables
+//! are made of what they code, rows and columns move to the class that codes them in the fewest
+//! bits. [`subject`] is a tensor as such a matrix, [`shared`] the tables of a kind, [`sample`] the
+//! classes of one tensor's sample, [`whole`] those of all its rows.
+
+mod costs;
+mod sample;
+mod shared;
+mod subject;
+mod whole;
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use self::sample::Sample;
+use self::shared::SharedTables;
+use self::subject::Subject;
+pub(crate) use self::subject::SymbolKind;
+use super::tables::TablePool;
+use crate::format::ClassesRecord;
+use crate::safetensors::Header;
+
+/// Bytes of all samples together, which bound the memory that finding classes takes.
+const SAMPLE_BYTES: usize = 64 << 20;
+/// Elements of a tensor's sample at most.
+const SAMPLE_ELEMENTS: usize = 1 << 17;
+/// Part of a tensor's bits that classes must save to be worth their slower decoding.
+const LEAST_GAIN: f64 = 1.0 / 512.0;
+
+/// The classes of a tensor, their tables in the file's pool.
+pub(crate) struct TensorClasses {
+    /// What is coded by class.
+    pub(crate) symbols: SymbolKind,
+    pub(crate) record: ClassesRecord,
+}
+
+/// The classes of each tensor of a file that gains by them. New tables go to `pool`.
+pub(crate) fn find_classes(
+    file: &[u8],
+    header: &Header,
+    pool: &mut TablePool,
+) -> Vec<Option<TensorClasses>> {
+    let mut subjects: BTreeMap<String, Vec<Subject<'_>>> = BTreeMap::new();
+    for (tensor, entry) in header.tensors.iter().enumerate() {
+        let bytes = entry.bytes(file).unwrap_or_default();
+        if let Some(subject) = Subject::new(tensor, entry, bytes) {
+            subjects.entry(subject.kind(entry)).or_default().push(subject);
+        }
+    }
+    let count: usize = subjects.values().map(Vec::len).sum();
+    let elements = SAMPLE_ELEMENTS.min(SAMPLE_BYTES / count.max(1));
+    let mut found: Vec<Option<TensorClasses>> = header.tensors.iter().map(|_| None).collect();
+    for subjects in subjects.into_values() {
+        let mut samples: Vec<Sample<'_>> =
+            subjects.into_par_iter().map(|subject| Sample::new(subject, elements)).collect();
+        let shared = SharedTables::fit(&mut samples);
+        let assigned: Vec<_> =
+            samples.into_par_iter().map(|sample| whole::classify(sample, &shared)).collect();
+        for (tensor, classes) in whole::choose(assigned, &shared, pool) {
+            found[tensor] = Some(classes);
+        }
+    }
+    found
+}

@@ -1,0 +1,244 @@
+//! The classes of the rows of a sample of a tensor, and of all its columns.
+
+use codec::constants::ALPHABET;
+
+use super::costs::{Bits, Histogram, bits_of, cheapest, cluster, cost};
+use super::subject::Subject;
+use crate::format::MAX_CLASS_TABLES;
+
+/// Classes of rows, and classes of columns, at most: as many as a vector register has numbers.
+pub(super) const CLASSES: usize = 16;
+/// Classes of rows at the start.
+const ROW_CLASSES: i32 = 12;
+/// Classes of columns by scale at the start; times three by the share of negative numbers.
+const COLUMN_SCALES: i32 = 5;
+/// Bits of a mean code length from one class to the next at the start.
+const STEP_BITS: f32 = 0.12;
+/// Share of negative numbers from one class to the next at the start.
+const SIGN_STEP: f32 = 0.096;
+/// Tables of a tensor.
+const TABLES: usize = 8;
+/// Rounds in which a tensor's first tables are found.
+const CLUSTER_ROUNDS: usize = 4;
+/// Bits that another table of a tensor must save.
+const LEAST_TABLE_GAIN: f32 = 64.0;
+
+const _: () = assert!(TABLES <= MAX_CLASS_TABLES);
+
+/// What a class pair's symbol costs, for all classes of the other side at once.
+pub(super) type CostRow = [f32; CLASSES];
+
+/// The classes of a matrix.
+#[derive(Clone)]
+pub(super) struct Classes {
+    pub(super) rows: Vec<u8>,
+    pub(super) columns: Vec<u8>,
+    pub(super) row_count: usize,
+    pub(super) column_count: usize,
+    /// The shared table of row class `r` and column class `c`, at `r * column_count + c`.
+    pub(super) choice: Vec<usize>,
+}
+
+/// Some rows of a tensor, all of them where there are few.
+pub(super) struct Sample<'a> {
+    pub(super) subject: Subject<'a>,
+    symbols: Vec<u8>,
+    pub(super) classes: Classes,
+}
+
+impl<'a> Sample<'a> {
+    /// A sample of about `elements` elements, in classes by how many bits rows and columns take with
+    /// one table.
+    pub(super) fn new(subject: Subject<'a>, elements: usize) -> Self {
+        let wanted = (elements / subject.columns).clamp(1, subject.rows);
+        let (mut symbols, mut row) = (Vec::new(), Vec::new());
+        for number in 0..wanted {
+            let at = number * subject.rows / wanted;
+            subject.symbols(at..at + 1, &mut row);
+            symbols.extend_from_slice(&row);
+        }
+        let classes = first_classes(&subject, &symbols);
+        Self { subject, symbols, classes }
+    }
+
+    /// Counts of the symbols of each pair of classes.
+    pub(super) fn histograms(&self) -> Vec<Histogram> {
+        let classes = &self.classes;
+        let mut counts = vec![[0u32; ALPHABET]; classes.row_count * classes.column_count];
+        let rows = self.symbols.chunks_exact(self.subject.columns);
+        for (symbols, &row) in rows.zip(&classes.rows) {
+            let counts = &mut counts[usize::from(row) * classes.column_count..];
+            for (&symbol, &column) in symbols.iter().zip(&classes.columns) {
+                counts[usize::from(column)][usize::from(symbol)] += 1;
+            }
+        }
+        counts.into_iter().map(|counts| counts.map(|count| count as f32)).collect()
+    }
+
+    /// Tables that suit the first classes.
+    pub(super) fn first_tables(&self) -> Vec<Histogram> {
+        let histograms = self.histograms();
+        let columns = self.classes.column_count;
+        let mut order: Vec<usize> = (0..histograms.len()).collect();
+        order.sort_by_key(|pair| (pair / columns + pair % columns, *pair));
+        cluster(&histograms, &order, TABLES, CLUSTER_ROUNDS)
+    }
+
+    /// Gives each pair of classes one of at most [`TABLES`] of the tables, and adds what each codes
+    /// to `sums`.
+    pub(super) fn choose_tables(&mut self, tables: &[Bits], sums: &mut [Histogram]) {
+        let histograms = self.histograms();
+        self.classes.choice = choose_few(&histograms, tables);
+        for (histogram, &table) in histograms.iter().zip(&self.classes.choice) {
+            super::costs::add(&mut sums[table], histogram);
+        }
+    }
+
+    /// Moves rows, then columns, to the classes that code them in the fewest bits.
+    pub(super) fn reassign(&mut self, tables: &[Bits]) {
+        let columns = self.subject.columns;
+        let by_row = row_costs(&self.classes, tables);
+        let prior = prior_bits(&self.classes.rows, self.classes.row_count);
+        for (row, symbols) in self.symbols.chunks_exact(columns).enumerate() {
+            self.classes.rows[row] = nearest_row(&self.classes, &by_row, &prior, symbols);
+        }
+        let by_column = column_costs(&self.classes, tables);
+        let prior = prior_bits(&self.classes.columns, self.classes.column_count);
+        let mut sums = vec![prior; columns];
+        for (symbols, &row) in self.symbols.chunks_exact(columns).zip(&self.classes.rows) {
+            let costs = &by_column[usize::from(row) * ALPHABET..][..ALPHABET];
+            for (sum, &symbol) in sums.iter_mut().zip(symbols) {
+                let costs = &costs[usize::from(symbol)];
+                sum.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost);
+            }
+        }
+        for (class, sum) in self.classes.columns.iter_mut().zip(&sums) {
+            *class = cheapest(sum[..self.classes.column_count].iter().copied()) as u8;
+        }
+    }
+}
+
+/// The class of a row that codes `symbols` in the fewest bits.
+pub(super) fn nearest_row(
+    classes: &Classes,
+    by_row: &[CostRow],
+    prior: &CostRow,
+    symbols: &[u8],
+) -> u8 {
+    let mut sum = *prior;
+    for (&symbol, &column) in symbols.iter().zip(&classes.columns) {
+        let costs = &by_row[usize::from(column) * ALPHABET + usize::from(symbol)];
+        sum.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost);
+    }
+    cheapest(sum[..classes.row_count].iter().copied()) as u8
+}
+
+/// For each column class and symbol, its bits in each row class.
+pub(super) fn row_costs(classes: &Classes, tables: &[Bits]) -> Vec<CostRow> {
+    let mut costs = vec![[0.0; CLASSES]; classes.column_count * ALPHABET];
+    for (pair, &table) in classes.choice.iter().enumerate() {
+        let (row, column) = (pair / classes.column_count, pair % classes.column_count);
+        for (costs, bits) in costs[column * ALPHABET..].iter_mut().zip(&tables[table]) {
+            costs[row] = *bits;
+        }
+    }
+    costs
+}
+
+/// For each row class and symbol, its bits in each column class.
+fn column_costs(classes: &Classes, tables: &[Bits]) -> Vec<CostRow> {
+    let mut costs = vec![[0.0; CLASSES]; classes.row_count * ALPHABET];
+    for (pair, &table) in classes.choice.iter().enumerate() {
+        let (row, column) = (pair / classes.column_count, pair % classes.column_count);
+        for (costs, bits) in costs[row * ALPHABET..].iter_mut().zip(&tables[table]) {
+            costs[column] = *bits;
+        }
+    }
+    costs
+}
+
+/// Bits that saying the class of a row takes, by how many are of it.
+pub(super) fn prior_bits(members: &[u8], count: usize) -> CostRow {
+    let mut counts = [0u32; CLASSES];
+    members.iter().for_each(|&class| counts[usize::from(class)] += 1);
+    let mut bits = [0.0; CLASSES];
+    for (bits, &own) in bits.iter_mut().zip(&counts[..count]) {
+        *bits = (members.len() as f32 / (own as f32 + 0.5)).log2();
+    }
+    bits
+}
+
+/// For each histogram one of the tables, at most [`TABLES`] of them in all: one after the other the
+/// one that saves the most.
+fn choose_few(histograms: &[Histogram], tables: &[Bits]) -> Vec<usize> {
+    let costs: Vec<Vec<f32>> = histograms
+        .iter()
+        .map(|histogram| tables.iter().map(|bits| cost(histogram, bits)).collect())
+        .collect();
+    let mut chosen: Vec<usize> = Vec::new();
+    let mut least = vec![f32::INFINITY; histograms.len()];
+    for _ in 0..TABLES.min(tables.len()) {
+        let total = |table: usize| -> f32 {
+            costs.iter().zip(&least).map(|(costs, least)| costs[table].min(*least)).sum()
+        };
+        let best = cheapest((0..tables.len()).map(total));
+        let before: f32 = least.iter().sum();
+        if before - total(best) < LEAST_TABLE_GAIN {
+            break;
+        }
+        chosen.push(best);
+        least.iter_mut().zip(&costs).for_each(|(least, costs)| *least = least.min(costs[best]));
+    }
+    let nearest = |costs: &Vec<f32>| chosen[cheapest(chosen.iter().map(|&table| costs[table]))];
+    costs.iter().map(nearest).collect()
+}
+
+/// Rows by their mean code length, columns by theirs and by their share of negative numbers.
+fn first_classes(subject: &Subject<'_>, symbols: &[u8]) -> Classes {
+    let columns = subject.columns;
+    let mut counts = [0f32; ALPHABET];
+    symbols.iter().for_each(|&symbol| counts[usize::from(symbol)] += 1.0);
+    let bits = bits_of(&counts);
+    let rows = symbols.len() / columns;
+    let mut row_means = Vec::with_capacity(rows);
+    let (mut column_sums, mut signs) = (vec![0f32; columns], vec![0u32; columns]);
+    for symbols in symbols.chunks_exact(columns) {
+        let mut sum = 0.0;
+        for ((&symbol, column), sign) in symbols.iter().zip(&mut column_sums).zip(&mut signs) {
+            let bits = bits[usize::from(symbol)];
+            sum += bits;
+            *column += bits;
+            *sign += u32::from(symbol >> subject.sign_bit() & 1);
+        }
+        row_means.push(sum / columns as f32);
+    }
+    let column_means: Vec<f32> = column_sums.iter().map(|sum| sum / rows as f32).collect();
+    let negative = signs.iter().map(|&sign| u64::from(sign)).sum::<u64>() as f32 / columns as f32;
+    let sign_levels = signs.iter().map(|&sign| {
+        let share = (sign as f32 - negative) / rows as f32;
+        (share / SIGN_STEP).round().clamp(-1.0, 1.0) as i32 + 1
+    });
+    let scales = levels(&column_means, COLUMN_SCALES).into_iter();
+    let (columns, column_count) =
+        numbered(scales.zip(sign_levels).map(|(scale, sign)| 3 * scale + sign).collect());
+    let (rows, row_count) = numbered(levels(&row_means, ROW_CLASSES));
+    Classes { rows, columns, row_count, column_count, choice: Vec::new() }
+}
+
+/// Numbers around their median in steps of [`STEP_BITS`], in `count` levels.
+fn levels(means: &[f32], count: i32) -> Vec<i32> {
+    let mut sorted = means.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let median = sorted[sorted.len() / 2];
+    let level = |mean: &f32| ((mean - median) / STEP_BITS).round() as i32;
+    means.iter().map(|mean| level(mean).clamp(-(count / 2), count - 1 - count / 2)).collect()
+}
+
+/// Levels numbered from 0 without gaps, and how many there are.
+fn numbered(levels: Vec<i32>) -> (Vec<u8>, usize) {
+    let mut known = levels.clone();
+    known.sort_unstable();
+    known.dedup();
+    let number = |level: &i32| known.binary_search(level).unwrap_or(0) as u8;
+    (levels.iter().map(number).collect(), known.len())
+}
