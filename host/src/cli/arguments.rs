@@ -105,7 +105,7 @@ pub(super) struct Encode {
     #[arg(long, value_enum, default_value_t)]
     pub(super) profile: ProfileChoice,
     /// Elements of a block, the unit of random access: a power of two from 1024 to 131072
-    /// [default: 65536]
+    /// [default: 65536, with --profile max 131072]
     #[arg(long, value_name = "N")]
     pub(super) block_elements: Option<usize>,
     /// Coder states per lane, 1 or 2: 2 decodes faster and takes slightly more space [default: 2,

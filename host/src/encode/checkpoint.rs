@@ -17,7 +17,7 @@ use super::tables::TablePool;
 use super::window::{EncodedBlock, SegmentInput, Workshop};
 use crate::error::{Error, Result};
 use crate::format::{
-    BlockRecord, CHUNK_BYTES, ChunkRecord, DEFAULT_BLOCK_ELEMENTS, FileHeader, Footer, Index,
+    BlockRecord, CHUNK_BYTES, ChunkRecord, FileHeader, Footer, Index,
     MAX_PLANS, MIN_SECTION_ALIGNMENT, PlanRecord, PlaneRecord, SECTION_ALIGNMENT, TensorRecord,
     WINDOW_BLOCKS, WINDOW_BYTES, encode_index,
 };
@@ -60,7 +60,7 @@ impl EncodeOptions {
     pub fn of(profile: Profile) -> Self {
         Self {
             profile,
-            block_elements: DEFAULT_BLOCK_ELEMENTS,
+            block_elements: profile.block_elements(),
             states_per_lane: profile.states_per_lane(),
             section_alignment: SECTION_ALIGNMENT as usize,
             sha256: true,

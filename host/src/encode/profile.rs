@@ -1,5 +1,9 @@
 //! What the encoder optimises for.
 
+use codec::constants::MAX_BLOCK_ELEMENTS;
+
+use crate::format::DEFAULT_BLOCK_ELEMENTS;
+
 /// What the encoder optimises for; both decode everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Profile {
@@ -37,6 +41,14 @@ impl Profile {
             (Self::Max, _) | (_, 0) => 1,
             (Self::Fast, step @ 1..8) => step,
             (Self::Fast, _) => 8,
+        }
+    }
+
+    /// Elements of a block: larger ones share what each block takes for itself.
+    pub(crate) const fn block_elements(self) -> usize {
+        match self {
+            Self::Fast => DEFAULT_BLOCK_ELEMENTS,
+            Self::Max => MAX_BLOCK_ELEMENTS,
         }
     }
 

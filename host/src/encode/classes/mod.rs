@@ -29,7 +29,7 @@ use crate::safetensors::Header;
 /// Bytes of all samples together, which bound the memory that finding classes takes.
 const SAMPLE_BYTES: usize = 64 << 20;
 /// Elements of a tensor's sample at most.
-const SAMPLE_ELEMENTS: usize = 1 << 17;
+const SAMPLE_ELEMENTS: usize = 1 << 20;
 /// Part of a tensor's bits that classes must save to be worth their slower decoding.
 const LEAST_GAIN: f64 = 1.0 / 512.0;
 

@@ -17,7 +17,7 @@ const STEP_BITS: f32 = 0.12;
 /// Share of negative numbers from one class to the next at the start.
 const SIGN_STEP: f32 = 0.096;
 /// Tables of a tensor.
-const TABLES: usize = 8;
+const TABLES: usize = 12;
 /// Rounds in which a tensor's first tables are found.
 const CLUSTER_ROUNDS: usize = 4;
 /// Bits that another table of a tensor must save.

@@ -7,7 +7,7 @@ use super::costs::{Bits, Histogram, add, bits_of, cluster, cost};
 use super::sample::Sample;
 
 /// Tables of a kind.
-const TABLES: usize = 32;
+const TABLES: usize = 64;
 /// Rounds in which they are found from the tensors' own first tables.
 const CLUSTER_ROUNDS: usize = 8;
 /// Rounds in which rows and columns change their class.
