@@ -34,6 +34,32 @@ impl NumberFormat {
         if fits && width.bytes() <= 4 { Some(Self { width, kind }) } else { None }
     }
 
+    /// The format as one number, for kernels.
+    pub const fn packed(self) -> u32 {
+        let (kind, mantissa_bits) = match self.kind {
+            NumberKind::Signed => (0, 0),
+            NumberKind::Unsigned => (1, 0),
+            NumberKind::Float { mantissa_bits } => (2, mantissa_bits),
+        };
+        self.width.bytes() as u32 | kind << 8 | mantissa_bits << 16
+    }
+
+    /// The format that [`Self::packed`] made this number of.
+    #[inline(always)]
+    pub const fn from_packed(packed: u32) -> Self {
+        let width = match packed & 0xFF {
+            1 => Width::One,
+            2 => Width::Two,
+            _ => Width::Four,
+        };
+        let kind = match packed >> 8 & 0xFF {
+            0 => NumberKind::Signed,
+            1 => NumberKind::Unsigned,
+            _ => NumberKind::Float { mantissa_bits: packed >> 16 },
+        };
+        Self { width, kind }
+    }
+
     /// Bytes of an element.
     #[inline(always)]
     pub const fn width(self) -> Width {
@@ -137,6 +163,7 @@ mod tests {
             let float = NumberKind::Float { mantissa_bits: 4 * width.bytes() as u32 - 1 };
             for kind in [NumberKind::Signed, NumberKind::Unsigned, float] {
                 let format = NumberFormat::new(width, kind).expect("narrow enough");
+                assert_eq!(NumberFormat::from_packed(format.packed()), format);
                 for bits in 0..1 << (8 * width.bytes()) {
                     let ordered = format.to_ordered(bits);
                     assert_eq!(format.from_ordered(ordered), bits, "{format:?}");

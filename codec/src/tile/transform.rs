@@ -161,8 +161,8 @@ impl Transform {
     #[inline(always)]
     pub const fn place(self, coefficient: u32) -> u32 {
         match self {
-            Self::Cosine => COSINE_PLACES[coefficient as usize] as u32,
-            Self::Sine => SINE_PLACES[coefficient as usize] as u32,
+            Self::Cosine => COSINE_PLACES[coefficient as usize % 8] as u32,
+            Self::Sine => SINE_PLACES[coefficient as usize % 8] as u32,
         }
     }
 
