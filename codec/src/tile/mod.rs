@@ -10,6 +10,7 @@
 //! from top to bottom and left to right, which may look at what transforms left. The kernel does the
 //! same with a thread for each row.
 
+mod class;
 mod geometry;
 mod mode;
 mod number;
@@ -24,6 +25,7 @@ use core::fmt;
 use crate::constants::{SUB_BLOCK_SIDE, TILE_SIDE};
 use crate::split::Width;
 
+pub use class::{TILE_CLASSES, class};
 pub use geometry::{BlockGrid, Place, SubBlock, Tile};
 pub use mode::Mode;
 pub use number::{NumberFormat, NumberKind, fold, unfold};
@@ -140,6 +142,26 @@ impl<'a> TiledBlock<'a> {
         Ok(())
     }
 
+    /// Rows and columns.
+    pub const fn grid(&self) -> BlockGrid {
+        self.grid
+    }
+
+    /// What the elements are.
+    pub const fn format(&self) -> NumberFormat {
+        self.format
+    }
+
+    /// How wide coded elements are.
+    pub const fn coded_width(&self) -> Width {
+        self.coded_width
+    }
+
+    /// Bytes of all coded elements.
+    pub const fn coded_bytes(&self) -> usize {
+        self.grid.elements as usize * self.coded_width.bytes()
+    }
+
     /// The modes of a tile's sub-blocks; [`Mode::None`] for those it doesn't have.
     fn modes_of(&self, tile: Tile) -> [Mode; 4] {
         let modes = &self.modes[tile.sub_block as usize..][..tile.sub_blocks() as usize];
@@ -165,6 +187,23 @@ impl<'a> TiledBlock<'a> {
                 let found = &coefficients[..sub_block.elements() as usize];
                 for (at, &value) in (first..).zip(found) {
                     write_element(self.coded_width, coded, at, value);
+                }
+            }
+        }
+    }
+
+    /// Writes to `out`, for each coded element, what `choice` says of its [`class`], of which there are
+    /// [`TILE_CLASSES`]. Panics if one of them has another length.
+    pub fn fill_choice(&self, choice: &[u8], out: &mut [u8]) {
+        assert_eq!(choice.len(), TILE_CLASSES, "a choice for each class");
+        assert_eq!(out.len(), self.grid.elements as usize, "coded elements of a block");
+        for tile in (0..self.grid.tiles()).map(|number| self.grid.tile(number)) {
+            for (sub_block, mode) in sub_blocks(tile, self.modes_of(tile)) {
+                let out = &mut out[(tile.coded + sub_block.coded) as usize..];
+                let places = positions(sub_block.height, sub_block.width);
+                for ((row, column), out) in places.zip(out) {
+                    let class = class(mode, sub_block.row + row, sub_block.column + column);
+                    *out = choice[class as usize];
                 }
             }
         }

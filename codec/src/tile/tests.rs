@@ -154,6 +154,22 @@ fn smooth_elements_have_small_residuals() {
 }
 
 #[test]
+fn choices_follow_the_coded_elements() {
+    let byte = NumberFormat::new(Width::One, NumberKind::Signed).expect("narrow enough");
+    let grid = BlockGrid { elements: 90, columns: 9 };
+    let modes = [Mode::Cosine, Mode::Left, Mode::Top, Mode::None].map(|mode| mode as u8);
+    let block = TiledBlock::new(grid, byte, Width::Two, &modes).expect("modes fit");
+    let mut choice = [0; TILE_CLASSES];
+    choice[Mode::Left as usize] = 1;
+    choice[Mode::Top as usize] = 2;
+    choice[22..86].iter_mut().zip(100..).for_each(|(choice, number)| *choice = number);
+    let mut found = [0xFF; 90];
+    block.fill_choice(&choice, &mut found);
+    let expected = (100..164).chain([1; 8]).chain([2; 16]).chain([0; 2]);
+    assert!(found.into_iter().eq(expected), "{found:?}");
+}
+
+#[test]
 fn modes_that_do_not_fit_are_refused() {
     let byte = NumberFormat::new(Width::One, NumberKind::Signed).expect("narrow enough");
     let grid = BlockGrid { elements: 100, columns: 10 };

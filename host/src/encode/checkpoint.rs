@@ -354,6 +354,8 @@ impl TensorBuilder {
                 block_elements: options.block_elements as u32,
                 payload_offset: 0,
                 classes: Vec::new(),
+                tile_modes: Vec::new(),
+                tile_classes: Vec::new(),
                 plans: Vec::new(),
                 blocks: Vec::new(),
                 chunks: Vec::new(),
