@@ -55,7 +55,7 @@ impl SmoothTable {
     }
 
     /// Gabor filters of `side` x `side`: cosines of eight orientations, of frequencies from one wave
-    /// in ten pixels to one in three, and of any phase, under a bell.
+    /// in eight pixels to two in five, and of any phase, under a wide bell.
     pub fn gabor_bank(filters: usize, side: usize) -> Self {
         let mut random = Random::new(filters as u64);
         let mut uniform = || random.bits() as f64 / 2f64.powi(64);
@@ -63,8 +63,8 @@ impl SmoothTable {
         let mut values = Vec::with_capacity(filters * side * side);
         for filter in 0..filters {
             let angle = PI * (filter % 8) as f64 / 8.0;
-            let frequency = 0.1 + 0.23 * uniform();
-            let (phase, width) = (TAU * uniform(), side as f64 * (0.2 + 0.15 * uniform()));
+            let frequency = 0.125 + 0.275 * uniform();
+            let (phase, width) = (TAU * uniform(), side as f64 * (0.25 + 0.15 * uniform()));
             for (row, column) in
                 (0..side).flat_map(|row| (0..side).map(move |column| (row, column)))
             {

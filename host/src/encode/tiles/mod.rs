@@ -107,7 +107,7 @@ pub(crate) fn find_tilings(
         .par_iter()
         .map(|entry| {
             let subject = Subject::new(entry, entry.bytes(file).unwrap_or_default())?;
-            let fit = sample::promising(&subject)?;
+            let fit = sample::promising(&subject, profile == Profile::Max)?;
             Some(Whole::new(subject, &fit, block_elements as u32)).filter(Whole::is_worth_it)
         })
         .collect();

@@ -26,15 +26,16 @@ pub(super) struct SampledTile {
     pub(super) values: TileValues,
 }
 
-/// The modes fitted to a tensor and the row length that suits them best, if it promises to gain.
-pub(super) fn promising(subject: &Subject<'_>) -> Option<Fit> {
+/// The modes fitted to a tensor and the row length that suits them best, if it promises to gain;
+/// `by_class` where tables may be chosen by class.
+pub(super) fn promising(subject: &Subject<'_>, by_class: bool) -> Option<Fit> {
     let rows = subject.row_lengths().filter(|&columns| {
         let tiles = sample(subject, columns, FEW_TILES);
         promise(subject, &tiles) >= LEAST_PROMISE
     });
     let fits = rows.map(|columns| {
         let tiles = sample(subject, columns, MANY_TILES);
-        Fit::best(subject, columns, &tiles)
+        Fit::best(subject, columns, &tiles, by_class)
     });
     // The first of equals.
     fits.reduce(|best, fit| if fit.bits_per_element < best.bits_per_element { fit } else { best })

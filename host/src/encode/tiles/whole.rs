@@ -116,9 +116,8 @@ fn each_sub_block(
 fn block_modes(subject: &Subject<'_>, fit: &Fit, block: &[u8]) -> Vec<u8> {
     let mut modes = Vec::new();
     each_sub_block(subject, fit.columns, block, |values, _, sub_block| {
-        let mode = fit.choose(sub_block.is_whole(), |mode, coded| {
+        let mode = fit.choose(sub_block, |mode, coded| {
             forward_sub_block(subject.format, values, sub_block, mode, coded);
-            sub_block.elements() as usize
         });
         modes.push(mode as u8);
     });
