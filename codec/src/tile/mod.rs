@@ -152,6 +152,11 @@ impl<'a> TiledBlock<'a> {
         self.format
     }
 
+    /// The mode of each sub-block.
+    pub const fn modes(&self) -> &'a [u8] {
+        self.modes
+    }
+
     /// How wide coded elements are.
     pub const fn coded_width(&self) -> Width {
         self.coded_width

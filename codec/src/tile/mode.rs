@@ -130,6 +130,38 @@ impl Mode {
         if (number as usize) < Self::ALL.len() { Some(Self::ALL[number as usize]) } else { None }
     }
 
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Left => "left",
+            Self::Top => "top",
+            Self::Average => "average",
+            Self::Planar => "planar",
+            Self::LeftLinear => "left linear",
+            Self::TopLinear => "top linear",
+            Self::LeftQuadratic => "left quadratic",
+            Self::TopQuadratic => "top quadratic",
+            Self::TopSmooth => "top smooth",
+            Self::PlanarTop => "planar top",
+            Self::PlanarLeft => "planar left",
+            Self::PlanarLinear => "planar linear",
+            Self::Skip => "skip",
+            Self::SkipLinear => "skip linear",
+            Self::PlanarSkip => "planar skip",
+            Self::LeftSlowSine => "left slow sine",
+            Self::TopSlowSine => "top slow sine",
+            Self::LeftSine => "left sine",
+            Self::TopSine => "top sine",
+            Self::LeftFastSine => "left fast sine",
+            Self::TopFastSine => "top fast sine",
+            Self::Cosine => "DCT",
+            Self::Sine => "ADST",
+            Self::CosineSine => "DCT and ADST",
+            Self::SineCosine => "ADST and DCT",
+        }
+    }
+
     /// The transform along columns and that along rows, if it is not a prediction.
     #[inline(always)]
     pub const fn transforms(self) -> Option<(Transform, Transform)> {
