@@ -3,7 +3,7 @@
 use codec::constants::ALPHABET;
 use codec::split::{ElementLayout, Width};
 use codec::tile::{
-    BlockGrid, Mode, SUB_BLOCK_ELEMENTS, SubBlock, TILE_CLASSES, TILE_ELEMENTS, Tile, class,
+    BlockGrid, Mode, SUB_BLOCK_ELEMENTS, SubBlock, TILE_CLASSES, TILE_ELEMENTS, TileValues, class,
     forward_sub_block, load_tile,
 };
 use rayon::prelude::*;
@@ -54,6 +54,17 @@ pub(super) struct Whole<'a> {
     pub(super) coded_width: Width,
     pub(super) modes: Vec<u8>,
     pub(super) counts: ClassCounts,
+    /// Bits of all blocks' elements as they are, each block's planes with tables of their own.
+    plain_bits: f64,
+    /// The same of coded elements, and of their modes.
+    tiled_bits: f64,
+}
+
+/// A block with its modes chosen.
+struct ChosenBlock {
+    modes: Vec<u8>,
+    plain_bits: f64,
+    coded_bits: f64,
 }
 
 impl<'a> Whole<'a> {
@@ -61,38 +72,53 @@ impl<'a> Whole<'a> {
     pub(super) fn new(subject: Subject<'a>, fit: &Fit, block_elements: u32) -> Self {
         let planes = fit.coded_width.bytes();
         let blocks = subject.bytes.par_chunks(block_elements as usize * subject.width());
-        let chosen: Vec<Vec<u8>> =
-            blocks.clone().map(|block| block_modes(&subject, fit, block)).collect();
+        let chosen: Vec<ChosenBlock> =
+            blocks.clone().map(|block| ChosenBlock::new(&subject, fit, block)).collect();
         let counts = blocks
             .zip(&chosen)
             .fold(
                 || ClassCounts::new(planes),
-                |mut counts, (block, modes)| {
-                    count_block(&subject, fit, block, modes, &mut counts);
+                |mut counts, (block, chosen)| {
+                    let add = |class, value| counts.add(class, value);
+                    each_coded(&subject, fit.columns, block, &chosen.modes, add);
                     counts
                 },
             )
             .reduce(|| ClassCounts::new(planes), ClassCounts::merged);
-        let modes = chosen.concat();
-        Self { subject, columns: fit.columns, coded_width: fit.coded_width, modes, counts }
+        let mut by_mode = [0; ALPHABET];
+        let modes: Vec<u8> = chosen.iter().flat_map(|block| block.modes.iter().copied()).collect();
+        modes.iter().for_each(|&mode| by_mode[usize::from(mode)] += 1);
+        let coded_bits: f64 = chosen.iter().map(|block| block.coded_bits).sum();
+        Self {
+            subject,
+            columns: fit.columns,
+            coded_width: fit.coded_width,
+            modes,
+            counts,
+            plain_bits: chosen.iter().map(|block| block.plain_bits).sum(),
+            tiled_bits: coded_bits + entropy_bits(&by_mode),
+        }
     }
 
-    /// Whether tiles take enough less than the elements as they are, each plane with one table.
+    /// Whether tiles take enough less than the elements as they are.
     pub(super) fn is_worth_it(&self) -> bool {
-        let layout =
-            ElementLayout { width: self.subject.format.width(), rotated: self.subject.rotated };
-        let mut plain = vec![[0u64; ALPHABET]; layout.width.bytes()];
-        for part in self.subject.bytes.chunks(1 << 20) {
-            for (sum, counts) in plain.iter_mut().zip(estimate_planes(layout, part, 1)) {
-                sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += u64::from(count));
+        self.tiled_bits < self.plain_bits * (1.0 - LEAST_GAIN)
+    }
+}
+
+impl ChosenBlock {
+    fn new(subject: &Subject<'_>, fit: &Fit, block: &[u8]) -> Self {
+        let layout = ElementLayout { width: subject.format.width(), rotated: subject.rotated };
+        let plain = estimate_planes(layout, block, 1);
+        let plain_bits = plain.iter().map(|counts| entropy_bits(&counts.map(u64::from))).sum();
+        let modes = block_modes(subject, fit, block);
+        let mut coded = [[0; ALPHABET]; 4];
+        each_coded(subject, fit.columns, block, &modes, |_, value| {
+            for (counts, byte) in coded.iter_mut().zip(value.to_le_bytes()) {
+                counts[usize::from(byte)] += 1;
             }
-        }
-        let plain: f64 = plain.iter().map(entropy_bits).sum();
-        let mut modes = [0; ALPHABET];
-        self.modes.iter().for_each(|&mode| modes[usize::from(mode)] += 1);
-        let planes = self.counts.planes.iter();
-        let coded: f64 = planes.map(|plane| entropy_bits(&together(plane))).sum();
-        coded + entropy_bits(&modes) < plain * (1.0 - LEAST_GAIN)
+        });
+        Self { modes, plain_bits, coded_bits: coded.iter().map(entropy_bits).sum() }
     }
 }
 
@@ -101,21 +127,21 @@ fn each_sub_block(
     subject: &Subject<'_>,
     columns: u32,
     block: &[u8],
-    mut visit: impl FnMut(&[i32; TILE_ELEMENTS], Tile, SubBlock),
+    mut visit: impl FnMut(&TileValues, SubBlock),
 ) {
     let grid = BlockGrid { elements: (block.len() / subject.width()) as u32, columns };
     let mut values = [0; TILE_ELEMENTS];
     for tile in (0..grid.tiles()).map(|number| grid.tile(number)) {
         load_tile(grid, subject.format, tile, block, &mut values);
         for number in 0..tile.sub_blocks() {
-            visit(&values, tile, tile.sub_block(number));
+            visit(&values, tile.sub_block(number));
         }
     }
 }
 
 fn block_modes(subject: &Subject<'_>, fit: &Fit, block: &[u8]) -> Vec<u8> {
     let mut modes = Vec::new();
-    each_sub_block(subject, fit.columns, block, |values, _, sub_block| {
+    each_sub_block(subject, fit.columns, block, |values, sub_block| {
         let mode = fit.choose(sub_block, |mode, coded| {
             forward_sub_block(subject.format, values, sub_block, mode, coded);
         });
@@ -124,21 +150,22 @@ fn block_modes(subject: &Subject<'_>, fit: &Fit, block: &[u8]) -> Vec<u8> {
     modes
 }
 
-fn count_block(
+/// Calls `visit` with the class and value of each coded element of a block with these modes.
+fn each_coded(
     subject: &Subject<'_>,
-    fit: &Fit,
+    columns: u32,
     block: &[u8],
     modes: &[u8],
-    counts: &mut ClassCounts,
+    mut visit: impl FnMut(u32, u32),
 ) {
     let mut coded = [0; SUB_BLOCK_ELEMENTS];
     let mut modes = modes.iter();
-    each_sub_block(subject, fit.columns, block, |values, _, sub_block| {
+    each_sub_block(subject, columns, block, |values, sub_block| {
         let mode = modes.next().and_then(|&mode| Mode::from_number(mode)).unwrap_or(Mode::None);
         forward_sub_block(subject.format, values, sub_block, mode, &mut coded);
         for (at, &value) in (0..sub_block.elements()).zip(&coded) {
             let (row, column) = (at / sub_block.width, at % sub_block.width);
-            counts.add(class(mode, sub_block.row + row, sub_block.column + column), value);
+            visit(class(mode, sub_block.row + row, sub_block.column + column), value);
         }
     });
 }
