@@ -46,6 +46,13 @@ pub const HEAD_EXPONENTS: u8 = 15;
 /// Heads from this one on are followed by their exponent as a byte of its own.
 pub const ESCAPED_HEAD: u8 = HEAD_EXPONENTS << 4;
 
+// Tiles.
+
+/// Rows and columns of a tile: no prediction reaches beyond it.
+pub const TILE_SIDE: usize = 16;
+/// Rows and columns of a sub-block: it has one mode, and transforms take all of it.
+pub const SUB_BLOCK_SIDE: usize = 8;
+
 // What the numbers above must satisfy among themselves; checked by every build.
 const _: () = {
     // A table entry has a symbol of 8 bits, an offset and a frequency.

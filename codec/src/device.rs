@@ -61,6 +61,48 @@ pub struct BlockTask {
     pub status: u32,
 }
 
+/// Tiles of one block to reconstruct from coded elements; see [`crate::tile`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TileTask {
+    /// Device address of the block's coded elements; a multiple of their width.
+    pub coded: u64,
+    /// Device address of the block's elements; a multiple of their width.
+    pub out: u64,
+    /// Device address of the block's modes, a byte for each sub-block.
+    pub modes: u64,
+    /// Elements of the block.
+    pub elements: u32,
+    /// Columns of the block, at least 1.
+    pub columns: u32,
+    /// Number of the first tile.
+    pub first_tile: u32,
+    /// Number of tiles, all of them in the block.
+    pub tiles: u32,
+    /// What the elements are, see [`crate::tile::NumberFormat::packed`].
+    pub format: u32,
+    /// Bytes of a coded element: 1, 2 or 4.
+    pub coded_width: u32,
+}
+
+/// The shared memory of the kernel that reconstructs tiles, in bytes.
+pub mod tile_layout {
+    use crate::constants::TILE_SIDE;
+
+    /// Tiles that a warp works on at a time, each with half of its lanes.
+    pub const TILES_PER_WARP: u32 = 2;
+    /// From a row of a tile to the next: an odd number of words, so that lanes that access a column
+    /// access different banks.
+    pub const ROW_BYTES: u32 = 4 * (TILE_SIDE as u32 + 1);
+    /// Of a tile.
+    pub const TILE_BYTES: u32 = ROW_BYTES * TILE_SIDE as u32;
+
+    /// To launch with.
+    pub const fn bytes(warps: u32) -> u32 {
+        warps * TILES_PER_WARP * TILE_BYTES
+    }
+}
+
 /// Blocks with one table, which thread blocks share among themselves.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! - [`fast`]: one body for the plans with a single stream, specialised by constants, with words
 //!   and raw planes staged through shared memory by asynchronous copies;
 //! - [`general`]: any plan of the format, loads straight from global memory, easy to audit;
+//! - [`tiles`]: undoes the predictions and transforms of blocks that are coded in tiles;
 //! - [`grid`]: how thread blocks share the work of a launch.
 //!
 //! No lane reads outside its block or writes outside its block's output, whatever the bytes are.
@@ -20,3 +21,4 @@ pub mod general;
 pub mod grid;
 mod output;
 mod ring;
+pub mod tiles;

@@ -4,6 +4,7 @@
 mod gpu;
 mod pattern;
 mod random;
+mod smooth;
 
 use wcodec::Result;
 use wcodec::safetensors::{Dtype, TensorData, build};
@@ -11,6 +12,7 @@ use wcodec::safetensors::{Dtype, TensorData, build};
 pub use gpu::{REQUIRE_GPU, find_gpu, require_gpu};
 pub use pattern::Pattern;
 pub use random::Random;
+pub use smooth::SmoothTable;
 
 /// Every dtype that the library knows, and one that it doesn't.
 pub fn all_dtypes() -> Vec<Dtype> {

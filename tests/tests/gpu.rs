@@ -5,7 +5,7 @@
 use wcodec::gpu::{Decoder, DeviceTensor};
 use wcodec::{Checkpoint, EncodeOptions, Error, ErrorKind, encode_safetensors_bytes};
 use wcodec_tests::{
-    Pattern, REQUIRE_GPU, Random, TestTensor, find_gpu, golden_tensors, require_gpu,
+    Pattern, REQUIRE_GPU, Random, SmoothTable, TestTensor, find_gpu, golden_tensors, require_gpu,
     safetensors_file,
 };
 
@@ -18,6 +18,9 @@ fn mixed_tensors() -> Vec<TestTensor> {
         let name = format!("{dtype}.many-blocks");
         tensors.push(TestTensor::new(name, dtype, &[300_007], Pattern::Gaussian, random));
     }
+    let positions = SmoothTable::sinusoidal_positions(700, 130);
+    tensors.extend([positions.as_i8(), positions.as_f16(), positions.as_f32()]);
+    tensors.push(SmoothTable::gabor_bank(1024, 16).as_i8());
     tensors
 }
 

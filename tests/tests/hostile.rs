@@ -6,8 +6,8 @@
 use rayon::prelude::*;
 use twox_hash::XxHash3_64;
 use wcodec::safetensors::Dtype;
-use wcodec::{Checkpoint, EncodeOptions, encode_safetensors_bytes};
-use wcodec_tests::{Pattern, Random, TestTensor, safetensors_file};
+use wcodec::{Checkpoint, EncodeOptions, Profile, encode_safetensors_bytes};
+use wcodec_tests::{Pattern, Random, SmoothTable, TestTensor, safetensors_file};
 
 const FOOTER_BYTES: usize = 64;
 const PAYLOAD_START: usize = 4096;
@@ -116,23 +116,42 @@ fn a_changed_index_with_right_checksums_is_harmless() {
         TestTensor::new("d", Dtype::I8, &[700], Pattern::Gaussian, random),
     ];
     let (original, parts) = encode(&tensors, 1024, 1);
+    assert_changed_indexes_are_harmless(&original, &parts);
+}
+
+/// Modes, row lengths and number formats come from the index too.
+#[test]
+fn a_changed_index_of_tiles_with_right_checksums_is_harmless() {
+    let tensor = SmoothTable::rotary_cosines(130, 20).as_i8();
+    let original = safetensors_file(&[tensor]).unwrap();
+    for profile in [Profile::Fast, Profile::Max] {
+        let options = EncodeOptions { block_elements: 2048, ..EncodeOptions::of(profile) };
+        let (encoded, _) = encode_safetensors_bytes(&original, &options).unwrap();
+        let checkpoint = Checkpoint::from_bytes(encoded.clone()).unwrap();
+        assert!(checkpoint.tensors().all(|tensor| !tensor.tile_modes().is_empty()));
+        assert_changed_indexes_are_harmless(&original, &Parts::of(&encoded));
+    }
+}
+
+/// Single bits, absurd numbers, and ends.
+fn assert_changed_indexes_are_harmless(original: &[u8], parts: &Parts) {
     (0..8 * parts.index.len()).into_par_iter().for_each(|bit| {
         let mut forged = parts.clone();
         forged.index[bit / 8] ^= 1 << (bit % 8);
-        assert_harmless(&forged, &original, || format!("bit {} of byte {}", bit % 8, bit / 8));
+        assert_harmless(&forged, original, || format!("bit {} of byte {}", bit % 8, bit / 8));
     });
     // Absurd numbers in every place: counts, lengths, offsets, table and plan numbers.
     (0..parts.index.len() - 8).into_par_iter().for_each(|at| {
         for number in [0, u64::MAX, 1 << 63, 1 << 40, u64::from(u32::MAX)] {
             let mut forged = parts.clone();
             forged.index[at..at + 8].copy_from_slice(&number.to_le_bytes());
-            assert_harmless(&forged, &original, || format!("{number:#x} at {at}"));
+            assert_harmless(&forged, original, || format!("{number:#x} at {at}"));
         }
     });
     (0..parts.index.len()).into_par_iter().for_each(|length| {
         let mut forged = parts.clone();
         forged.index.truncate(length);
-        assert_harmless(&forged, &original, || format!("cut to {length} bytes"));
+        assert_harmless(&forged, original, || format!("cut to {length} bytes"));
     });
 }
 

@@ -47,7 +47,7 @@ fn tensor_table(checkpoint: &Checkpoint) -> String {
             grouped(tensor.byte_len()),
             grouped(tensor.encoded_bytes()),
             ratio_text(tensor.byte_len(), tensor.encoded_bytes()),
-            plan_text(&tensor.plans()),
+            plan_text(&tensor.plans()) + &tile_text(&tensor.tile_modes()),
         ]);
     }
     table.render()
@@ -64,6 +64,19 @@ fn plan_text(plans: &[(usize, String)]) -> String {
             plans.iter().map(text).collect::<Vec<_>>().join(" | ")
         }
     }
+}
+
+/// The most frequent modes of tiles, with their part of all sub-blocks.
+fn tile_text(modes: &[(usize, &str)]) -> String {
+    /// Modes that are named.
+    const NAMED: usize = 4;
+    let all: usize = modes.iter().map(|(count, _)| count).sum();
+    let text = |&(count, mode): &(usize, &str)| format!("{mode} {} %", (100 * count).div_ceil(all));
+    let mut named: Vec<String> = modes.iter().take(NAMED).map(text).collect();
+    if modes.len() > NAMED {
+        named.push(format!("{} others", modes.len() - NAMED));
+    }
+    if named.is_empty() { String::new() } else { format!("; tiles: {}", named.join(", ")) }
 }
 
 /// Equal neighbours counted, such as "raw, constant 0x00 x3".
@@ -94,6 +107,7 @@ fn json_of(checkpoint: &Checkpoint, totals: &DtypeTotals) -> Value {
 
 fn tensor_json(tensor: &Tensor<'_>) -> Value {
     let plan = |(blocks, coding): (usize, String)| json!({ "blocks": blocks, "coding": coding });
+    let mode = |(count, mode): (usize, &str)| json!({ "sub_blocks": count, "mode": mode });
     json!({
         "name": tensor.name(),
         "dtype": tensor.dtype().name(),
@@ -102,12 +116,21 @@ fn tensor_json(tensor: &Tensor<'_>) -> Value {
         "encoded_bytes": tensor.encoded_bytes(),
         "ratio": ratio(tensor.byte_len(), tensor.encoded_bytes()),
         "plans": tensor.plans().into_iter().map(plan).collect::<Vec<_>>(),
+        "tile_modes": tensor.tile_modes().into_iter().map(mode).collect::<Vec<_>>(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_most_frequent_modes_are_named() {
+        assert_eq!(tile_text(&[]), "");
+        assert_eq!(tile_text(&[(3, "top"), (1, "left")]), "; tiles: top 75 %, left 25 %");
+        let many = [(5, "a"), (2, "b"), (1, "c"), (1, "d"), (1, "e")];
+        assert_eq!(tile_text(&many), "; tiles: a 50 %, b 20 %, c 10 %, d 10 %, 1 others");
+    }
 
     #[test]
     fn plans_are_short() {

@@ -7,10 +7,11 @@ use codec::constants::MAX_WIDTH;
 use codec::rans::{DecodeTable, MixedTables};
 use codec::simd::{BlockInput, PieceBuffers};
 use codec::split::{ElementLayout, Width};
+use codec::tile::TiledBlock;
 
 use crate::error::{Error, Result};
 use crate::format::{
-    ClassesRecord, Index, MAX_CLASS_TABLES, PlanRecord, TensorRecord, decode_frequencies,
+    Index, MAX_CLASS_TABLES, PlanRecord, TensorRecord, TilingRecord, decode_frequencies,
 };
 use crate::hash::xxh3;
 use crate::simd::level;
@@ -30,6 +31,8 @@ pub(crate) struct BlockDecoder {
     scratch: Vec<u8>,
     /// For each plane by class, which table each element of a block takes.
     choices: [Vec<u8>; MAX_WIDTH],
+    /// The coded elements of a block in tiles.
+    coded: Vec<u8>,
 }
 
 impl Default for BlockDecoder {
@@ -39,6 +42,7 @@ impl Default for BlockDecoder {
             buffers: vec![PieceBuffers::default(); TOGETHER],
             scratch: Vec::new(),
             choices: Default::default(),
+            coded: Vec::new(),
         }
     }
 }
@@ -62,9 +66,12 @@ impl BlockDecoder {
         let mut rest = blocks;
         while !rest.is_empty() {
             // Two states per lane keep the processor busy by themselves.
-            let one_state = rest[0].tensor.states_per_lane == 1;
-            let done = if one_state && self.decode_together::<TOGETHER>(index, rest)? {
+            let together = rest[0].tensor.states_per_lane == 1 && !rest[0].is_tiled();
+            let done = if together && self.decode_together::<TOGETHER>(index, rest)? {
                 TOGETHER
+            } else if rest[0].is_tiled() {
+                self.decode_tiled(index, &mut rest[0])?;
+                1
             } else {
                 self.decode_alone(index, &mut rest[0])?;
                 1
@@ -86,7 +93,7 @@ impl BlockDecoder {
         let Some(blocks) = blocks.first_chunk_mut::<B>() else { return Ok(false) };
         let spec = blocks[0].spec()?;
         for block in &*blocks {
-            if block.spec()? != spec {
+            if block.is_tiled() || block.spec()? != spec {
                 return Ok(false);
             }
             self.prepare(index, block)?;
@@ -95,6 +102,19 @@ impl BlockDecoder {
         let outs = blocks.each_mut().map(|block| &mut *block.out);
         let buffers = self.buffers.first_chunk_mut().expect("B is at most TOGETHER");
         Ok(level().decode_blocks(&spec, inputs, buffers, outs))
+    }
+
+    /// Decodes the coded elements of a block in tiles, and makes elements of them.
+    fn decode_tiled(&mut self, index: &Index, block: &mut Block<'_>) -> Result<()> {
+        let Some(tiles) = block.tiles()? else { return self.decode_alone(index, block) };
+        let mut coded = std::mem::take(&mut self.coded);
+        coded.resize(tiles.coded_bytes(), 0);
+        let Block { tensor, number, plan, bytes, .. } = *block;
+        let (out, checksum) = (&mut coded[..], &mut 0);
+        self.decode_alone(index, &mut Block { tensor, number, plan, bytes, out, checksum })?;
+        tiles.reconstruct(&coded, block.out);
+        self.coded = coded;
+        Ok(())
     }
 
     fn decode_alone(&mut self, index: &Index, block: &mut Block<'_>) -> Result<()> {
@@ -107,12 +127,9 @@ impl BlockDecoder {
         }
         // Something is wrong with the block, and the reference decoder says what; or it is coded by
         // class.
-        block.fill_choices(&mut self.choices);
-        let ids = block.classes();
-        let tables = ids.map(|classes| match classes {
-            Some(classes) => tables_of(&self.tables, &classes.tables),
-            None => Vec::new(),
-        });
+        block.fill_choices(&spec, &mut self.choices)?;
+        let ids = block.class_tables();
+        let tables = ids.map(|ids| tables_of(&self.tables, ids.unwrap_or_default()));
         let classes: PlaneClasses<'_, DecodeTable> = std::array::from_fn(|plane| {
             let choice = &self.choices[plane][..];
             ids[plane].map(|_| MixedTables { tables: &tables[plane], choice })
@@ -127,7 +144,7 @@ impl BlockDecoder {
     /// or [`CACHED_TABLES`] with classes, so that none of the tables of blocks that are decoded
     /// together pushes out another.
     fn prepare(&mut self, index: &Index, block: &Block<'_>) -> Result<()> {
-        let by_class = block.classes().into_iter().flatten().flat_map(|classes| &classes.tables);
+        let by_class = block.class_tables().into_iter().flatten().flatten();
         let alone = block.plan.planes.iter().filter_map(|record| record.table());
         for id in alone.chain(by_class.copied()) {
             self.prepare_table(index, id).map_err(|detail| block.corrupt(detail))?;
@@ -167,23 +184,46 @@ fn tables_of<'t>(known: &'t [(u32, Box<DecodeTables>)], ids: &[u32]) -> Vec<&'t 
 }
 
 impl<'a> Block<'a> {
-    /// The classes of each plane that is coded by class.
-    fn classes(&self) -> [Option<&'a ClassesRecord>; MAX_WIDTH] {
+    fn is_tiled(&self) -> bool {
+        self.plan.tiling != TilingRecord::None
+    }
+
+    /// The block as tiles, if it is coded in tiles; `out` has its elements.
+    fn tiles(&self) -> Result<Option<TiledBlock<'a>>> {
+        let elements = self.out.len() / usize::from(self.tensor.width);
+        let tiles = self.tensor.tiled_block(self.number, elements, self.plan);
+        tiles.map_err(|error| self.corrupt(error.to_string()))
+    }
+
+    /// The tables of each plane that is coded by class.
+    fn class_tables(&self) -> [Option<&'a [u32]>; MAX_WIDTH] {
         std::array::from_fn(|plane| {
-            let classes = self.plan.planes.get(plane)?.classes()?;
-            self.tensor.classes.get(classes as usize)
+            let classes = self.plan.planes.get(plane)?.classes()? as usize;
+            Some(if self.is_tiled() {
+                &self.tensor.tile_classes.get(classes)?.tables[..]
+            } else {
+                &self.tensor.classes.get(classes)?.tables[..]
+            })
         })
     }
 
-    fn fill_choices(&self, choices: &mut [Vec<u8>; MAX_WIDTH]) {
-        let elements = self.out.len() / usize::from(self.tensor.width);
+    /// For each plane by class, which table each element takes.
+    fn fill_choices(&self, spec: &BlockSpec, choices: &mut [Vec<u8>; MAX_WIDTH]) -> Result<()> {
         let first = self.number as u64 * u64::from(self.tensor.block_elements);
-        for (choice, classes) in choices.iter_mut().zip(self.classes()) {
-            if let Some(classes) = classes {
-                choice.resize(elements, 0);
-                classes.map().fill(first, choice);
+        let tiles = self.tensor.tiled_block(self.number, spec.elements, self.plan);
+        let tiles = tiles.map_err(|error| self.corrupt(error.to_string()))?;
+        for (choice, plane) in choices.iter_mut().zip(&self.plan.planes) {
+            let Some(classes) = plane.classes() else { continue };
+            choice.resize(spec.elements, 0);
+            match tiles {
+                Some(tiles) => {
+                    let classes = &self.tensor.tile_classes[classes as usize];
+                    tiles.fill_choice(&classes.choice, choice);
+                }
+                None => self.tensor.classes[classes as usize].map().fill(first, choice),
             }
         }
+        Ok(())
     }
 
     /// The block with its tables, which [`BlockDecoder::prepare`] has made.
@@ -199,8 +239,8 @@ impl<'a> Block<'a> {
     }
 
     fn spec(&self) -> Result<BlockSpec> {
-        let layout =
-            layout_of(self.tensor).ok_or_else(|| self.corrupt("impossible width".into()))?;
+        let layout = layout_of(self.tensor).and_then(|layout| self.plan.coded_layout(layout));
+        let layout = layout.ok_or_else(|| self.corrupt("impossible width".into()))?;
         let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
         for (plane, record) in planes.iter_mut().zip(&self.plan.planes) {
             *plane = record.coding();

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use codec::tile::Mode;
 use rayon::prelude::*;
 
 use super::blocks::{Block, BlockDecoder};
@@ -482,6 +483,18 @@ impl<'a> Tensor<'a> {
 
     fn display(&self) -> String {
         format!("tensor {} of {}", quoted(self.name()), self.checkpoint.path.display())
+    }
+
+    /// How many sub-blocks of 8x8 elements have which mode, the most frequent first: predictions and
+    /// transforms. Empty for a tensor that is not coded in tiles.
+    pub fn tile_modes(&self) -> Vec<(usize, &'static str)> {
+        let modes = &self.record().tile_modes;
+        let count = |mode: &Mode| modes.iter().filter(|&&number| number == *mode as u8).count();
+        let mut counts: Vec<(usize, &'static str)> =
+            Mode::ALL.iter().map(|mode| (count(mode), mode.name())).collect();
+        counts.retain(|(count, _)| *count > 0);
+        counts.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+        counts
     }
 
     /// How the tensor's blocks are coded, plan by plan: number of blocks and a description such as

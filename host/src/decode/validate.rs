@@ -6,12 +6,13 @@ use std::path::Path;
 
 use codec::block::{BlockSpec, PlaneCoding};
 use codec::constants::{MAX_BLOCK_ELEMENTS, MAX_STATES_PER_LANE, MAX_WIDTH, MIN_BLOCK_ELEMENTS};
+use codec::tile::TILE_CLASSES;
 
 use super::blocks::layout_of;
 use crate::error::{Result, quoted};
 use crate::format::{
-    ClassesRecord, Footer, Index, MAX_CLASS_COLUMNS, MAX_CLASS_TABLES, TensorRecord, corrupt,
-    decode_frequencies,
+    ClassesRecord, Footer, Index, MAX_CLASS_COLUMNS, MAX_CLASS_TABLES, TensorRecord, TilingRecord,
+    corrupt, decode_frequencies,
 };
 
 /// Checks an index against the file that it came from.
@@ -81,14 +82,21 @@ fn check_tensor(tensor: &TensorRecord, index: &Index) -> Result<u64, &'static st
     for classes in &tensor.classes {
         check_classes(classes, index)?;
     }
+    check_tiles(tensor, index, width)?;
     for plan in &tensor.plans {
+        let layout =
+            plan.coded_layout(layout).ok_or("its coded elements have an impossible width")?;
+        let class_count = match plan.tiling {
+            TilingRecord::None => tensor.classes.len(),
+            TilingRecord::Tiles { .. } => tensor.tile_classes.len(),
+        };
         let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
         if plan.planes.len() != layout.width.bytes() {
             return Err("a plan has another number of planes than an element has bytes");
         }
         for (plane, record) in planes.iter_mut().zip(&plan.planes) {
             *plane = record.coding();
-            if record.classes().is_some_and(|at| at as usize >= tensor.classes.len()) {
+            if record.classes().is_some_and(|at| at as usize >= class_count) {
                 return Err("a plan names classes that are not there");
             }
             let Some(id) = record.table() else { continue };
@@ -128,12 +136,50 @@ fn check_classes(classes: &ClassesRecord, index: &Index) -> Result<(), &'static 
     {
         return Err("its classes name a table that they do not have");
     }
-    for &id in &classes.tables {
+    check_class_tables(&classes.tables, index)
+}
+
+fn check_class_tables(tables: &[u32], index: &Index) -> Result<(), &'static str> {
+    for &id in tables {
         match index.tables.get(id as usize) {
             Some(table) if table.ranks.is_none() => {}
             Some(_) => return Err("its classes name a table of another kind"),
             None => return Err("its classes name a table that is not there"),
         }
+    }
+    Ok(())
+}
+
+/// All plans have the same tiling, and the modes are those of its blocks.
+fn check_tiles(tensor: &TensorRecord, index: &Index, width: u64) -> Result<(), &'static str> {
+    for classes in &tensor.tile_classes {
+        let tables = classes.tables.len();
+        if classes.choice.len() != TILE_CLASSES
+            || tables > MAX_CLASS_TABLES
+            || classes.choice.iter().any(|&choice| usize::from(choice) >= tables)
+        {
+            return Err("its classes of tiles have other tables than they need");
+        }
+        check_class_tables(&classes.tables, index)?;
+    }
+    let Some(plan) = tensor.plans.first() else {
+        return if tensor.tile_modes.is_empty() { Ok(()) } else { Err("it has modes of no tiles") };
+    };
+    if tensor.plans.iter().any(|other| other.tiling != plan.tiling) {
+        return Err("its plans have different tiles");
+    }
+    let mut modes = 0;
+    let elements = tensor.bytes / width;
+    for number in 0..tensor.blocks.len() {
+        let first = number as u64 * u64::from(tensor.block_elements);
+        let count = u64::from(tensor.block_elements).min(elements - first) as usize;
+        let block = tensor
+            .tiled_block(number, count, plan)
+            .map_err(|_| "its tile modes do not fit its blocks")?;
+        modes += block.map_or(0, |block| block.grid().sub_blocks() as usize);
+    }
+    if modes != tensor.tile_modes.len() {
+        return Err("it has another number of tile modes than its blocks need");
     }
     Ok(())
 }

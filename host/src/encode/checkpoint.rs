@@ -14,6 +14,7 @@ use super::layout::element_layout;
 use super::profile::Profile;
 use super::report::{EncodeReport, TensorReport};
 use super::tables::TablePool;
+use super::tiles::find_tilings;
 use super::window::{EncodedBlock, SegmentInput, Workshop};
 use crate::error::{Error, Result};
 use crate::format::{
@@ -220,9 +221,17 @@ fn encode_tensors(
     let mut workshop = Workshop::default();
     let mut builders: Vec<TensorBuilder> =
         header.tensors.iter().map(|entry| TensorBuilder::new(entry, file, options)).collect();
+    let (profile, block_elements) = (options.profile, options.block_elements);
+    let tilings = find_tilings(file, header, profile, block_elements, &mut workshop.pool);
+    for (builder, tiling) in builders.iter_mut().zip(&tilings) {
+        if let Some(tiling) = tiling {
+            tiling.describe(&mut builder.record);
+        }
+    }
+    let is_tiled = |tensor: usize| tilings[tensor].is_some();
     let classes = match options.profile {
         Profile::Fast => Vec::new(),
-        Profile::Max => find_classes(file, header, &mut workshop.pool),
+        Profile::Max => find_classes(file, header, is_tiled, &mut workshop.pool),
     };
     for (builder, classes) in builders.iter_mut().zip(&classes) {
         builder.record.classes.extend(classes.iter().map(|classes| classes.record.clone()));
@@ -247,6 +256,7 @@ fn encode_tensors(
                 states_per_lane,
                 profile,
                 classes,
+                tiling: tilings[tensor].as_ref(),
                 first_element,
                 blocks,
             });
@@ -354,6 +364,8 @@ impl TensorBuilder {
                 block_elements: options.block_elements as u32,
                 payload_offset: 0,
                 classes: Vec::new(),
+                tile_modes: Vec::new(),
+                tile_classes: Vec::new(),
                 plans: Vec::new(),
                 blocks: Vec::new(),
                 chunks: Vec::new(),
@@ -385,7 +397,7 @@ impl TensorBuilder {
         // The last number is kept for the plan of raw planes.
         let full = plans.len() >= MAX_PLANS - 1;
         let plan = if full && !self.plan_numbers.contains_key(&plan) {
-            PlanRecord::of_planes(vec![PlaneRecord::Raw; usize::from(self.record.width)])
+            PlanRecord { planes: vec![PlaneRecord::Raw; plan.planes.len()], ..plan }
         } else {
             plan
         };

@@ -15,6 +15,7 @@ mod plan;
 mod profile;
 mod report;
 mod tables;
+mod tiles;
 mod window;
 
 pub use checkpoint::{

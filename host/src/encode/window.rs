@@ -15,6 +15,7 @@ use super::histogram::{PlaneCounts, count_head_first, estimate_planes};
 use super::plan::{Segment, plan_segment};
 use super::profile::Profile;
 use super::tables::TablePool;
+use super::tiles::TensorTiling;
 use crate::error::Result;
 use crate::format::PlanRecord;
 use crate::hash::xxh3;
@@ -33,13 +34,32 @@ pub(crate) struct SegmentInput<'a> {
     pub(crate) profile: Profile,
     /// The tensor's classes, if it is coded by class.
     pub(crate) classes: Option<&'a TensorClasses>,
+    /// The tensor's tiles, if it is coded in tiles.
+    pub(crate) tiling: Option<&'a TensorTiling>,
     /// Number in the tensor of the segment's first element.
     pub(crate) first_element: u64,
     /// Elements of each block, little-endian.
     pub(crate) blocks: Vec<&'a [u8]>,
 }
 
+/// A block's coded elements, where it is in tiles, and the counts of its planes.
+type CountedBlock = (Option<Vec<u8>>, Vec<PlaneCounts>);
+
 impl SegmentInput<'_> {
+    fn count_all(&self) -> Vec<CountedBlock> {
+        let Some(tiling) = self.tiling else {
+            return self.blocks.par_iter().map(|block| (None, self.count(block))).collect();
+        };
+        let count = |(number, block): (usize, &&[u8])| {
+            // All blocks before it are of the same length.
+            let before = number * self.blocks[0].len() / self.layout.width.bytes();
+            let coded = tiling.coded(self.first_element + before as u64, block);
+            let counts = estimate_planes(tiling.layout(), &coded, self.profile.stride());
+            (Some(coded), counts)
+        };
+        self.blocks.par_iter().enumerate().map(count).collect()
+    }
+
     fn count(&self, block: &[u8]) -> Vec<PlaneCounts> {
         match self.classes.map(|classes| classes.symbols) {
             Some(SymbolKind::Head { .. }) if self.layout.width.bytes() == 4 => {
@@ -77,9 +97,12 @@ pub(crate) struct PlannedBlock<'a> {
     layout: ElementLayout,
     states_per_lane: usize,
     classes: Option<&'a TensorClasses>,
+    tiling: Option<&'a TensorTiling>,
     /// Number in the tensor of the block's first element.
     first_element: u64,
     elements: &'a [u8],
+    /// What is split into planes in place of the elements, where the block is in tiles.
+    coded: Option<Vec<u8>>,
     number: u16,
     plan: PlanRecord,
 }
@@ -96,36 +119,41 @@ impl Workshop {
     ) -> Vec<PlannedBlock<'a>> {
         let Self { pool, rooms, .. } = self;
         let rooms = &*rooms;
-        let counted: Vec<(SegmentInput<'a>, Vec<Vec<PlaneCounts>>)> = segments
+        let counted: Vec<(SegmentInput<'a>, Vec<CountedBlock>)> = segments
             .into_par_iter()
             .map(|input| {
-                let counts = input.blocks.par_iter().map(|block| input.count(block)).collect();
-                (input, counts)
+                let counted = input.count_all();
+                (input, counted)
             })
             .collect();
         let mut planned = Vec::new();
-        for (input, counts) in counted {
-            let SegmentInput { tensor, layout, states_per_lane, classes, .. } = input;
+        for (input, counted) in counted {
+            let SegmentInput { tensor, layout, states_per_lane, classes, tiling, .. } = input;
+            let (coded, counts): (Vec<Option<Vec<u8>>>, _) = counted.into_iter().unzip();
+            let blocks = input.blocks.iter().zip(&coded);
             let segment = Segment {
-                layout,
+                layout: tiling.map_or(layout, TensorTiling::layout),
                 states_per_lane,
                 profile: input.profile,
                 by_class: classes.map(|classes| classes.symbols),
-                blocks: input.blocks,
+                blocks: blocks.map(|(block, coded)| coded.as_deref().unwrap_or(block)).collect(),
                 counts,
                 rooms,
             };
-            let plans = plan_segment(pool, &segment);
+            let plans = plan_tiled_or_plain(pool, &segment, tiling);
+            let coded_layout = segment.layout;
             let mut first_element = input.first_element;
-            for (elements, plan) in segment.blocks.into_iter().zip(plans) {
+            for ((elements, coded), plan) in input.blocks.into_iter().zip(coded).zip(plans) {
                 let (number, plan) = admit(tensor, plan);
                 planned.push(PlannedBlock {
                     tensor,
-                    layout,
+                    layout: coded_layout,
                     states_per_lane,
                     classes,
+                    tiling,
                     first_element,
                     elements,
+                    coded,
                     number,
                     plan,
                 });
@@ -175,6 +203,27 @@ impl Workshop {
     }
 }
 
+fn plan_tiled_or_plain(
+    pool: &mut TablePool,
+    segment: &Segment<'_, '_>,
+    tiling: Option<&TensorTiling>,
+) -> Vec<PlanRecord> {
+    let Some(tiling) = tiling else { return plan_segment(pool, segment) };
+    let plans = match tiling.planes_by_class() {
+        Some(planes) => vec![PlanRecord::of_planes(planes.to_vec()); segment.blocks.len()],
+        None => plan_segment(pool, segment),
+    };
+    let tiled = |plan: PlanRecord| PlanRecord { tiling: tiling.record(), ..plan };
+    plans.into_iter().map(tiled).collect()
+}
+
+impl PlannedBlock<'_> {
+    /// What is split into planes.
+    fn split_elements(&self) -> &[u8] {
+        self.coded.as_deref().unwrap_or(self.elements)
+    }
+}
+
 /// One thread's buffers.
 #[derive(Default)]
 struct BlockEncoder {
@@ -196,18 +245,23 @@ impl BlockEncoder {
         }
         let spec = BlockSpec {
             layout: block.layout,
-            elements: block.elements.len() / block.layout.width.bytes(),
+            elements: block.split_elements().len() / block.layout.width.bytes(),
             states_per_lane: block.states_per_lane,
             planes,
         };
         grow(&mut self.scratch, encode_scratch_bytes(&spec));
         grow(&mut self.words, encode_scratch_words(&spec));
         grow(&mut self.out, max_block_bytes(&spec));
-        let length = match block.classes.filter(|_| spec.has_classes()) {
-            Some(classes) => self.encode_by_class(pool, block, &spec, &tables, classes),
-            None => {
+        let length = match (block.tiling, block.classes) {
+            (Some(tiling), _) if spec.has_classes() => {
+                self.encode_by_tile_class(pool, block, &spec, &tables, tiling)
+            }
+            (None, Some(classes)) if spec.has_classes() => {
+                self.encode_by_class(pool, block, &spec, &tables, classes)
+            }
+            _ => {
                 let Self { scratch, words, out, .. } = self;
-                level().encode_block(&spec, &tables, block.elements, scratch, words, out)
+                level().encode_block(&spec, &tables, block.split_elements(), scratch, words, out)
             }
         };
         bytes.clear();
@@ -232,6 +286,33 @@ impl BlockEncoder {
             block.plan.planes.get(plane)?.classes().map(|_| by_class)
         });
         encode_classed_block(spec, tables, &classes, block.elements, scratch, words, out)
+    }
+
+    fn encode_by_tile_class(
+        &mut self,
+        pool: &TablePool,
+        block: &PlannedBlock<'_>,
+        spec: &BlockSpec,
+        tables: &EncodeTables<'_>,
+        tiling: &TensorTiling,
+    ) -> usize {
+        let Self { scratch, words, out, choice } = self;
+        let tiles = tiling.block(block.first_element, spec.elements);
+        choice.resize(MAX_WIDTH * spec.elements, 0);
+        let mut by_class: [Vec<&EncodeTable>; MAX_WIDTH] = Default::default();
+        let records = block.plan.planes.iter().zip(choice.chunks_exact_mut(spec.elements));
+        for ((record, choice), by_class) in records.zip(&mut by_class) {
+            if let Some(classes) = tiling.classes(*record) {
+                tiles.fill_choice(&classes.choice, choice);
+                by_class.extend(classes.tables.iter().map(|&id| &pool.get(id).encode.table));
+            }
+        }
+        let classes: PlaneClasses<'_, EncodeTable> = std::array::from_fn(|plane| {
+            block.plan.planes.get(plane)?.classes()?;
+            let choice = &choice[plane * spec.elements..][..spec.elements];
+            Some(MixedTables { tables: &by_class[plane], choice })
+        });
+        encode_classed_block(spec, tables, &classes, block.split_elements(), scratch, words, out)
     }
 }
 

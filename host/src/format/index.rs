@@ -7,6 +7,8 @@ use bincode::config::{Config, Configuration, Fixint, Limit, LittleEndian};
 use bincode::{Decode, Encode};
 use codec::block::PlaneCoding;
 use codec::classes::ClassMap;
+use codec::split::{ElementLayout, Width};
+use codec::tile::{BlockGrid, NumberFormat, NumberKind, TileError, TiledBlock};
 
 use super::corrupt;
 use super::envelope::Footer;
@@ -59,7 +61,11 @@ pub(crate) struct TensorRecord {
     pub(crate) payload_offset: u64,
     /// The classes that plane records name by position.
     pub(crate) classes: Vec<ClassesRecord>,
-    /// The plans that block records name by position.
+    /// For a tensor in tiles, the mode of each sub-block, blocks in order.
+    pub(crate) tile_modes: Vec<u8>,
+    /// For a tensor in tiles, the classes that plane records name by position.
+    pub(crate) tile_classes: Vec<TileClassesRecord>,
+    /// The plans that block records name by position; all of them have the same tiling.
     pub(crate) plans: Vec<PlanRecord>,
     pub(crate) blocks: Vec<BlockRecord>,
     pub(crate) chunks: Vec<ChunkRecord>,
@@ -79,6 +85,31 @@ pub(crate) struct PlanRecord {
 pub(crate) enum TilingRecord {
     /// The elements themselves.
     None,
+    /// Residuals and coefficients of tiles; see [`codec::tile`].
+    Tiles {
+        /// Elements of a row.
+        columns: u32,
+        /// Bytes of a coded element.
+        coded_width: u8,
+        number: NumberRecord,
+    },
+}
+
+/// What the elements of a tensor in tiles are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub(crate) enum NumberRecord {
+    Signed,
+    Unsigned,
+    Float { mantissa_bits: u8 },
+}
+
+/// Which table codes the elements of a tensor in tiles, by [`codec::tile::class`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct TileClassesRecord {
+    /// For each class its position in `tables`.
+    pub(crate) choice: Vec<u8>,
+    /// Positions in the index' list of tables.
+    pub(crate) tables: Vec<u32>,
 }
 
 /// How a plane is coded, and with which table.
@@ -213,6 +244,59 @@ impl PlanRecord {
     /// What `inspect` calls it: its planes, that of the least significant byte first.
     pub(crate) fn name(&self) -> String {
         self.planes.iter().map(|plane| plane.name()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The layout of what is split into planes, given that of the elements.
+    pub(crate) fn coded_layout(&self, elements: ElementLayout) -> Option<ElementLayout> {
+        match self.tiling {
+            TilingRecord::None => Some(elements),
+            TilingRecord::Tiles { coded_width, .. } => {
+                let width = Width::from_bytes(usize::from(coded_width))?;
+                Some(ElementLayout { width, rotated: false })
+            }
+        }
+    }
+}
+
+impl NumberRecord {
+    /// The numbers of elements of this width.
+    pub(crate) fn format(self, width: Width) -> Option<NumberFormat> {
+        let kind = match self {
+            Self::Signed => NumberKind::Signed,
+            Self::Unsigned => NumberKind::Unsigned,
+            Self::Float { mantissa_bits } => {
+                NumberKind::Float { mantissa_bits: u32::from(mantissa_bits) }
+            }
+        };
+        NumberFormat::new(width, kind)
+    }
+}
+
+impl TensorRecord {
+    /// A block of the tensor as tiles, if it is coded in tiles.
+    pub(crate) fn tiled_block(
+        &self,
+        number: usize,
+        elements: usize,
+        plan: &PlanRecord,
+    ) -> Result<Option<TiledBlock<'_>>, TileError> {
+        let TilingRecord::Tiles { columns, coded_width, number: kind } = plan.tiling else {
+            return Ok(None);
+        };
+        let width = |bytes: u8| Width::from_bytes(usize::from(bytes));
+        let (Some(width), Some(coded_width)) = (width(self.width), width(coded_width)) else {
+            return Err(TileError::CodedWidth);
+        };
+        if columns == 0 {
+            return Err(TileError::Columns);
+        }
+        let format = kind.format(width).ok_or(TileError::CodedWidth)?;
+        let whole = BlockGrid { elements: self.block_elements, columns };
+        let grid = BlockGrid { elements: elements as u32, columns };
+        let first = number.saturating_mul(whole.sub_blocks() as usize);
+        let modes = self.tile_modes.get(first..).unwrap_or_default();
+        let modes = &modes[..modes.len().min(grid.sub_blocks() as usize)];
+        TiledBlock::new(grid, format, coded_width, modes).map(Some)
     }
 }
 

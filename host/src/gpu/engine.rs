@@ -7,7 +7,7 @@ use cuda_driver::cust::memory::{CopyDestination, DeviceBuffer};
 use cuda_driver::cust::stream::Stream;
 
 use codec::constants::LANES;
-use codec::device::status;
+use codec::device::{status, tile_layout};
 
 use super::device::{DeviceInfo, MIN_COMPUTE_CAPABILITY, devices, gpu};
 use super::kernels::{Geometries, Kernels, THREADS};
@@ -34,7 +34,23 @@ pub(crate) struct PreparedWork {
     status: DeviceBuffer<u32>,
     /// For each status word: tensor and block.
     blocks: Vec<(usize, usize)>,
+    tiles: Option<PreparedTiles>,
 }
+
+/// Tiles to reconstruct after everything else.
+struct PreparedTiles {
+    tasks: DeviceBuffer<u8>,
+    task_count: u32,
+    grid: u32,
+    /// Only for the kernels: what their tasks point to.
+    _modes: DeviceBuffer<u8>,
+    _coded: DeviceBuffer<u8>,
+}
+
+/// The kernel that reconstructs tiles.
+const TILE_KERNEL: &str = "reconstruct_tiles";
+/// Thread blocks of it for each multiprocessor: as many warps as the other kernels get.
+const TILE_BLOCKS_PER_MULTIPROCESSOR: u32 = 4;
 
 struct PreparedLaunch {
     kernel: Kernel,
@@ -48,7 +64,7 @@ struct PreparedLaunch {
 impl PreparedWork {
     /// Kernel launches that it takes.
     pub(crate) fn launch_count(&self) -> usize {
-        self.launches.len()
+        self.launches.len() + usize::from(self.tiles.is_some())
     }
 }
 
@@ -85,8 +101,9 @@ impl Engine {
     }
 
     /// Copies the description of a decode to the device.
-    pub(crate) fn prepare(&self, work: Work) -> Result<PreparedWork> {
+    pub(crate) fn prepare(&self, mut work: Work) -> Result<PreparedWork> {
         self.make_current()?;
+        let tiles = self.prepare_tiles(&mut work)?;
         let mut launches = Vec::with_capacity(work.launches.len());
         for launch in work.launches {
             let geometry = {
@@ -120,7 +137,30 @@ impl Engine {
             specs: upload(&work.specs)?,
             status: DeviceBuffer::from_slice(&statuses).map_err(gpu("allocate memory"))?,
             blocks: work.blocks,
+            tiles,
         })
+    }
+
+    /// Allocates what blocks in tiles need, if there are any, and completes their tasks.
+    fn prepare_tiles(&self, work: &mut Work) -> Result<Option<PreparedTiles>> {
+        if work.tiles.tasks.is_empty() {
+            return Ok(None);
+        }
+        // SAFETY: the kernels write every coded element before the tiles' kernel reads it; of a block
+        // that they report as damaged any value will do.
+        let coded = unsafe { DeviceBuffer::uninitialized(work.tiles.coded_bytes as usize) };
+        let coded: DeviceBuffer<u8> = coded.map_err(gpu("allocate memory for coded elements"))?;
+        let modes = upload(&work.tiles.modes)?;
+        work.place(coded.as_device_ptr().as_raw(), modes.as_device_ptr().as_raw());
+        let task_count = work.tiles.tasks.len() as u32;
+        let resident = self.info.multiprocessors * TILE_BLOCKS_PER_MULTIPROCESSOR;
+        Ok(Some(PreparedTiles {
+            tasks: upload(&work.tiles.tasks)?,
+            task_count,
+            grid: resident.min(task_count.div_ceil(THREADS / LANES as u32)).max(1),
+            _modes: modes,
+            _coded: coded,
+        }))
     }
 
     /// Queues the kernels of `work` on `stream`.
@@ -157,6 +197,16 @@ impl Engine {
                 }
             };
             launched.map_err(gpu(&format!("launch {}", prepared.kernel.name)))?;
+        }
+        if let Some(tiles) = &work.tiles {
+            let function = self.kernels.function(TILE_KERNEL)?;
+            let (tasks, count) = (tiles.tasks.as_device_ptr().as_raw(), tiles.task_count);
+            let shared = tile_layout::bytes(THREADS / LANES as u32);
+            // SAFETY: the buffers belong to `work`, and the caller keeps it and what its tasks point
+            // to; the arguments are those of the kernel's signature.
+            let launched =
+                unsafe { launch!(function<<<tiles.grid, THREADS, shared, stream>>>(tasks, count)) };
+            launched.map_err(gpu(&format!("launch {TILE_KERNEL}")))?;
         }
         Ok(())
     }

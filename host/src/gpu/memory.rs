@@ -2,7 +2,7 @@
 
 use cuda_driver::cust::memory::{CopyDestination, DeviceBuffer};
 
-use codec::device::{BlockTask, KernelTable, PlaneSpecs, TaskGroup};
+use codec::device::{BlockTask, KernelTable, PlaneSpecs, TaskGroup, TileTask};
 
 use super::device::gpu;
 use super::engine::Engine;
@@ -27,6 +27,8 @@ macro_rules! device_data {
 device_data! {
     BlockTask: 2 * 8 + 4 * 4;
     TaskGroup: 3 * 4;
+    TileTask: 3 * 8 + 6 * 4;
+    u8: 1;
     KernelTable: 4 * 4096 + 2 * 256;
     PlaneSpecs: 8 + 8 + 4 * 8 + 2 * 4;
     u32: 4;

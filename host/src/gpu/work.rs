@@ -1,13 +1,15 @@
 //! Which kernel decodes which block: the work of a decode as the kernels take it. Nothing here
 //! talks to a device, so that tests run the same work through the emulator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
-use codec::device::{BlockTask, KernelTable, PlaneSpecs, TaskGroup, plane_kind, staging};
+use codec::constants::BLOCK_ALIGNMENT;
+use codec::device::{BlockTask, KernelTable, PlaneSpecs, TaskGroup, TileTask, plane_kind, staging};
 use codec::pair::expand_all;
 use codec::rans::DecodeTable;
 use codec::split::{ElementLayout, Width};
+use codec::tile::TiledBlock;
 
 use crate::decode::layout_of;
 use crate::error::{Error, Result};
@@ -54,7 +56,25 @@ pub(crate) struct Work {
     pub(crate) specs: Vec<PlaneSpecs>,
     /// For each status word: tensor and block.
     pub(crate) blocks: Vec<(usize, usize)>,
+    /// What the tiles of the blocks take that are coded in tiles.
+    pub(crate) tiles: TileWork,
 }
+
+/// Tiles to reconstruct when their blocks have been decoded. All addresses that the device gives, of
+/// coded elements and of modes, count from 0 until [`Work::place`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TileWork {
+    pub(crate) tasks: Vec<TileTask>,
+    /// The modes of all these blocks.
+    pub(crate) modes: Vec<u8>,
+    /// Bytes of device memory for coded elements.
+    pub(crate) coded_bytes: u64,
+    /// The blocks whose output is coded elements: their status words.
+    statuses: HashSet<u32>,
+}
+
+/// Tiles of a task: many tasks of little each keep all warps busy, even with few blocks.
+const TILES_PER_TASK: u32 = 8;
 
 /// Tasks of one kernel with one table.
 type Bucket = BTreeMap<(Kernel, u32), Vec<BlockTask>>;
@@ -82,6 +102,43 @@ impl Work {
         }
         Ok(work)
     }
+
+    /// Puts the addresses of the device's memory for coded elements and modes into all tasks.
+    pub(crate) fn place(&mut self, coded: u64, modes: u64) {
+        for task in &mut self.tasks {
+            if self.tiles.statuses.contains(&task.status) {
+                task.out += coded;
+            }
+        }
+        for task in &mut self.tiles.tasks {
+            task.coded += coded;
+            task.modes += modes;
+        }
+    }
+}
+
+impl TileWork {
+    /// Adds a block's tiles, whose elements go to `out`; says where its coded elements go.
+    fn add(&mut self, block: &TiledBlock<'_>, out: u64, status: u32) -> u64 {
+        let (coded, modes) = (self.coded_bytes, self.modes.len() as u64);
+        let task = |first_tile: u32| TileTask {
+            coded,
+            out,
+            modes,
+            elements: block.grid().elements,
+            columns: block.grid().columns,
+            first_tile,
+            tiles: (block.grid().tiles() - first_tile).min(TILES_PER_TASK),
+            format: block.format().packed(),
+            coded_width: block.coded_width().bytes() as u32,
+        };
+        let starts = (0..block.grid().tiles()).step_by(TILES_PER_TASK as usize);
+        self.tasks.extend(starts.map(task));
+        self.modes.extend_from_slice(block.modes());
+        self.coded_bytes += (block.coded_bytes() as u64).next_multiple_of(BLOCK_ALIGNMENT as u64);
+        self.statuses.insert(status);
+        coded
+    }
 }
 
 struct Builder<'a> {
@@ -94,14 +151,15 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn add(&mut self, request: &Request, buckets: &mut Bucket) -> Result<()> {
         let record = &self.index.tensors[request.tensor];
-        let layout = layout_of(record).ok_or_else(|| Error::Internal {
-            detail: format!("tensor {} was not validated", record.name),
-        })?;
+        let invalid =
+            || Error::Internal { detail: format!("tensor {} was not validated", record.name) };
+        let layout = layout_of(record).ok_or_else(invalid)?;
         let first_specs = self.work.specs.len();
         let mut plans = Vec::new();
         for plan in &record.plans {
             let tables = self.plan_tables(plan)?;
-            self.work.specs.push(plane_specs(record, plan, &tables));
+            let layout = plan.coded_layout(layout).ok_or_else(invalid)?;
+            self.work.specs.push(plane_specs(record, layout, plan, &tables));
             let table = tables.iter().rev().flatten().next().copied().unwrap_or(0);
             let kernel = kernel_for(layout, record.states_per_lane, plan);
             // The general kernel looks its tables up itself, so its tasks need no grouping.
@@ -116,13 +174,20 @@ impl Builder<'_> {
             let count = u64::from(record.block_elements).min(elements - first);
             let skipped = request.blocks.start as u64 * u64::from(record.block_elements) * width;
             let plan = usize::from(block.plan);
+            let status = self.work.blocks.len() as u32;
+            let out = request.out + first * width - skipped;
+            let tiles = record.tiled_block(number, count as usize, &record.plans[plan]);
+            let out = match tiles.map_err(|_| invalid())? {
+                Some(tiles) => self.work.tiles.add(&tiles, out, status),
+                None => out,
+            };
             let task = BlockTask {
                 block: block_at,
-                out: request.out + first * width - skipped,
+                out,
                 block_bytes: block.bytes,
                 elements: count as u32,
                 specs: (first_specs + plan) as u32,
-                status: self.work.blocks.len() as u32,
+                status,
             };
             self.work.blocks.push((request.tensor, number));
             buckets.entry(plans[plan].clone()).or_default().push(task);
@@ -164,12 +229,17 @@ impl Builder<'_> {
 const EMPTY_TABLE: KernelTable =
     KernelTable { entries: [0; codec::constants::TABLE_SIZE], expanded: [0; 256] };
 
-fn plane_specs(record: &TensorRecord, plan: &PlanRecord, tables: &[Option<u32>]) -> PlaneSpecs {
+fn plane_specs(
+    record: &TensorRecord,
+    layout: ElementLayout,
+    plan: &PlanRecord,
+    tables: &[Option<u32>],
+) -> PlaneSpecs {
     let mut specs = PlaneSpecs {
         kinds: [plane_kind::RAW; 8],
         constants: [0; 8],
         tables: [0; 8],
-        rotated: u32::from(record.rotated),
+        rotated: u32::from(layout.rotated),
         states_per_lane: u32::from(record.states_per_lane),
     };
     for (plane, (record, table)) in plan.planes.iter().zip(tables).enumerate() {

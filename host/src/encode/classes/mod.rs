@@ -40,14 +40,17 @@ pub(crate) struct TensorClasses {
     pub(crate) record: ClassesRecord,
 }
 
-/// The classes of each tensor of a file that gains by them. New tables go to `pool`.
+/// The classes of each tensor of a file that gains by them and is not `excluded`. New tables go to
+/// `pool`.
 pub(crate) fn find_classes(
     file: &[u8],
     header: &Header,
+    excluded: impl Fn(usize) -> bool,
     pool: &mut TablePool,
 ) -> Vec<Option<TensorClasses>> {
     let mut subjects: BTreeMap<String, Vec<Subject<'_>>> = BTreeMap::new();
-    for (tensor, entry) in header.tensors.iter().enumerate() {
+    let tensors = header.tensors.iter().enumerate();
+    for (tensor, entry) in tensors.filter(|&(tensor, _)| !excluded(tensor)) {
         let bytes = entry.bytes(file).unwrap_or_default();
         if let Some(subject) = Subject::new(tensor, entry, bytes) {
             subjects.entry(subject.kind(entry)).or_default().push(subject);

@@ -1,0 +1,264 @@
+//! Which modes suit a tensor, and what their residuals cost: found together on a sample, by turns.
+
+use codec::constants::{ALPHABET, TILE_SIDE};
+use codec::split::Width;
+use codec::tile::{Mode, SUB_BLOCK_ELEMENTS, SubBlock, TILE_ELEMENTS, class, forward_sub_block};
+
+use super::sample::SampledTile;
+use super::subject::Subject;
+
+/// Rounds in which modes are chosen by what residuals cost, and costs found by what was chosen.
+const ROUNDS: usize = 4;
+/// Part of the sub-blocks that must have a mode for it to be tried on all of them.
+const LEAST_SHARE: f64 = 1.0 / 128.0;
+/// Part of the bits that transforms must save over predictions alone: they take twice the planes.
+const TRANSFORM_GAIN: f64 = 1.0 / 256.0;
+/// What a byte that does not occur counts, so that it has a cost.
+const UNSEEN: f32 = 0.25;
+
+/// Frequencies of coefficients that are told apart.
+const FREQUENCIES: usize = 8;
+/// Predictions, whose numbers come before those of transforms.
+const PREDICTIONS: usize = Mode::Cosine as usize;
+/// Kinds of coded elements.
+const KINDS: usize = PREDICTIONS + FREQUENCIES;
+
+/// Bits of each byte of each plane, by kind.
+type PlaneBits = [[[f32; ALPHABET]; 4]; KINDS];
+
+/// The kind of each coded element of a tile, for each mode: where tables may be chosen by class, the
+/// prediction that it gets there, or about the frequency of the coefficient, for that a sample
+/// suffices; otherwise they are all the same.
+struct Kinds(Vec<[u8; TILE_ELEMENTS]>);
+
+impl Kinds {
+    fn new(by_class: bool) -> Self {
+        let kind = |mode: Mode, row: u32, column: u32| match mode.transforms() {
+            _ if !by_class => 0,
+            None => class(mode, row, column) as u8,
+            Some(_) => {
+                let frequency = (row % 8 + column % 8) as usize / 2;
+                (PREDICTIONS + frequency.min(FREQUENCIES - 1)) as u8
+            }
+        };
+        let side = TILE_SIDE as u32;
+        let of_mode =
+            |mode| std::array::from_fn(|at| kind(mode, at as u32 / side, at as u32 % side));
+        Self(Mode::ALL.map(of_mode).to_vec())
+    }
+
+    /// The kinds of a sub-block's elements with a mode, row by row.
+    fn of(&self, mode: Mode, sub_block: SubBlock) -> impl Iterator<Item = usize> {
+        let kinds = &self.0[mode as usize];
+        (0..sub_block.height).flat_map(move |row| {
+            let first = (sub_block.row + row) as usize * TILE_SIDE + sub_block.column as usize;
+            kinds[first..][..sub_block.width as usize].iter().map(|&kind| usize::from(kind))
+        })
+    }
+}
+
+/// Modes for a tensor, and what residuals cost with them.
+pub(super) struct Fit {
+    pub(super) columns: u32,
+    pub(super) coded_width: Width,
+    /// Modes to choose from, with the bits that naming each costs.
+    pub(super) modes: Vec<(Mode, f32)>,
+    bits: Box<PlaneBits>,
+    kinds: Kinds,
+    /// About what the tensor takes.
+    pub(super) bits_per_element: f64,
+}
+
+/// A sub-block of the sample: what would be coded of it with each mode.
+struct Candidates {
+    sub_block: SubBlock,
+    /// One for each mode, without elements where the sub-block cannot have it.
+    coded: Vec<Vec<u32>>,
+}
+
+impl Fit {
+    /// The better of predictions alone and, for elements of one byte, all modes; `by_class` where
+    /// tables may be chosen by class.
+    pub(super) fn best(
+        subject: &Subject<'_>,
+        columns: u32,
+        tiles: &[SampledTile],
+        by_class: bool,
+    ) -> Self {
+        let width = subject.format.width();
+        let predictions: Vec<Mode> =
+            Mode::ALL.into_iter().filter(|mode| mode.transforms().is_none()).collect();
+        let new = |modes: &[Mode], coded_width| {
+            let candidates: Vec<Candidates> =
+                tiles.iter().flat_map(|tile| candidates_of(subject, tile, modes)).collect();
+            Self::new(columns, &candidates, modes, coded_width, by_class)
+        };
+        let predicted = new(&predictions, width);
+        if width != Width::One {
+            return predicted;
+        }
+        let all = new(&Mode::ALL, Width::Two);
+        let gains = all.bits_per_element < predicted.bits_per_element * (1.0 - TRANSFORM_GAIN);
+        let transforms = all.modes.iter().any(|(mode, _)| mode.transforms().is_some());
+        if gains && transforms { all } else { predicted }
+    }
+
+    fn new(
+        columns: u32,
+        candidates: &[Candidates],
+        modes: &[Mode],
+        coded_width: Width,
+        by_class: bool,
+    ) -> Self {
+        let kinds = Kinds::new(by_class);
+        let planes = coded_width.bytes();
+        let bits_of = |chosen: &[&[usize]]| bits_of(candidates, chosen, modes, &kinds, planes);
+        // The costs of the first round are those of the best predictions and of the best transforms
+        // together: what never occurs seems dear, and would never be chosen.
+        let first = |transforms: bool| -> Vec<usize> {
+            let wanted = |mode: usize| modes[mode].transforms().is_some() == transforms;
+            candidates.iter().map(|candidates| candidates.smallest(wanted)).collect()
+        };
+        let (mut chosen, transformed) = (first(false), first(true));
+        let mut mode_bits = vec![0f32; modes.len()];
+        let mut bits = bits_of(&[&chosen, &transformed]);
+        let cost_of = |candidates: &Candidates, mode: usize, bits: &PlaneBits| {
+            let coded = &candidates.coded[mode];
+            cost(bits, planes, kinds.of(modes[mode], candidates.sub_block), coded)
+        };
+        for _ in 0..ROUNDS {
+            for (candidates, chosen) in candidates.iter().zip(&mut chosen) {
+                *chosen = candidates
+                    .cheapest(|mode, _| mode_bits[mode] + cost_of(candidates, mode, &bits));
+            }
+            mode_bits = bits_of_modes(&chosen, modes.len());
+            bits = bits_of(&[&chosen]);
+        }
+        let pairs = candidates.iter().zip(&chosen);
+        let bits_of_pair = |(candidates, &mode): (&Candidates, &usize)| {
+            f64::from(mode_bits[mode] + cost_of(candidates, mode, &bits))
+        };
+        let total: f64 = pairs.map(bits_of_pair).sum();
+        let elements: u32 = candidates.iter().map(|one| one.sub_block.elements()).sum();
+        let modes = used_modes(modes, &mode_bits, &chosen);
+        let bits_per_element = total / f64::from(elements.max(1));
+        Self { columns, coded_width, modes, bits, kinds, bits_per_element }
+    }
+
+    /// The mode that codes a sub-block in the fewest bits, the first of equals. `forward` writes what
+    /// would be coded of it with a mode to its argument.
+    pub(super) fn choose(
+        &self,
+        sub_block: SubBlock,
+        mut forward: impl FnMut(Mode, &mut [u32; SUB_BLOCK_ELEMENTS]),
+    ) -> Mode {
+        let mut coded = [0; SUB_BLOCK_ELEMENTS];
+        let mut best = (Mode::None, f32::INFINITY);
+        for &(mode, own_bits) in &self.modes {
+            if mode.transforms().is_some() && !sub_block.is_whole() {
+                continue;
+            }
+            forward(mode, &mut coded);
+            let kinds = self.kinds.of(mode, sub_block);
+            let bits = own_bits + cost(&self.bits, self.coded_width.bytes(), kinds, &coded);
+            if bits < best.1 {
+                best = (mode, bits);
+            }
+        }
+        best.0
+    }
+}
+
+/// The modes that enough sub-blocks have, and their bits.
+fn used_modes(modes: &[Mode], bits: &[f32], chosen: &[usize]) -> Vec<(Mode, f32)> {
+    let least = (chosen.len() as f64 * LEAST_SHARE).ceil() as usize;
+    let share = |number: usize| chosen.iter().filter(|&&chosen| chosen == number).count();
+    let numbered = modes.iter().zip(bits).enumerate();
+    // There is always something that a sub-block can have.
+    let used =
+        numbered.filter(|(number, (mode, _))| **mode == Mode::None || share(*number) >= least);
+    used.map(|(_, (&mode, &bits))| (mode, bits)).collect()
+}
+
+fn candidates_of(
+    subject: &Subject<'_>,
+    SampledTile { tile, values }: &SampledTile,
+    modes: &[Mode],
+) -> Vec<Candidates> {
+    let sub_blocks = (0..tile.sub_blocks()).map(|number| tile.sub_block(number));
+    sub_blocks
+        .map(|sub_block| {
+            let mut coded = [0; SUB_BLOCK_ELEMENTS];
+            let with_mode = |&mode: &Mode| {
+                if mode.transforms().is_some() && !sub_block.is_whole() {
+                    return Vec::new();
+                }
+                forward_sub_block(subject.format, values, sub_block, mode, &mut coded);
+                coded[..sub_block.elements() as usize].to_vec()
+            };
+            Candidates { sub_block, coded: modes.iter().map(with_mode).collect() }
+        })
+        .collect()
+}
+
+impl Candidates {
+    /// The number of the mode that costs least, the first of equals.
+    fn cheapest(&self, cost: impl Fn(usize, &[u32]) -> f32) -> usize {
+        let possible = self.coded.iter().enumerate().filter(|(_, coded)| !coded.is_empty());
+        let costs = possible.map(|(mode, coded)| (mode, cost(mode, coded)));
+        costs.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(mode, _)| mode)
+    }
+
+    /// The number of the mode that leaves the smallest numbers, among those `wanted` if there are any.
+    fn smallest(&self, wanted: impl Fn(usize) -> bool) -> usize {
+        const DEAR: f32 = 1e6;
+        self.cheapest(|mode, coded| magnitude_bits(coded) + if wanted(mode) { 0.0 } else { DEAR })
+    }
+}
+
+/// A first guess at the cost of residuals: twice the digits of small ones, as in Elias gamma code.
+fn magnitude_bits(coded: &[u32]) -> f32 {
+    coded.iter().map(|&value| 1.0 + 2.0 * (value as f32 + 1.0).log2()).sum()
+}
+
+fn cost(bits: &PlaneBits, planes: usize, kinds: impl Iterator<Item = usize>, coded: &[u32]) -> f32 {
+    let mut sum = 0.0;
+    for (kind, value) in kinds.zip(coded) {
+        for (bits, byte) in bits[kind][..planes].iter().zip(value.to_le_bytes()) {
+            sum += bits[usize::from(byte)];
+        }
+    }
+    sum
+}
+
+/// What bytes cost by how often they occur with the chosen modes, of one or more choices.
+fn bits_of(
+    candidates: &[Candidates],
+    chosen: &[&[usize]],
+    modes: &[Mode],
+    kinds: &Kinds,
+    planes: usize,
+) -> Box<PlaneBits> {
+    let mut counts = Box::new([[[UNSEEN; ALPHABET]; 4]; KINDS]);
+    let pairs = chosen.iter().flat_map(|chosen| candidates.iter().zip(*chosen));
+    for (candidates, &mode) in pairs {
+        let kinds = kinds.of(modes[mode], candidates.sub_block);
+        for (kind, value) in kinds.zip(&candidates.coded[mode]) {
+            for (counts, byte) in counts[kind][..planes].iter_mut().zip(value.to_le_bytes()) {
+                counts[usize::from(byte)] += 1.0;
+            }
+        }
+    }
+    for counts in counts.iter_mut().flat_map(|planes_of_kind| &mut planes_of_kind[..planes]) {
+        let total: f32 = counts.iter().sum();
+        counts.iter_mut().for_each(|count| *count = (total / *count).log2());
+    }
+    counts
+}
+
+fn bits_of_modes(chosen: &[usize], modes: usize) -> Vec<f32> {
+    let mut counts = vec![UNSEEN; modes];
+    chosen.iter().for_each(|&mode| counts[mode] += 1.0);
+    let total: f32 = counts.iter().sum();
+    counts.into_iter().map(|count| (total / count).log2()).collect()
+}

@@ -1,0 +1,148 @@
+//! Tiles: tensors that are smooth, or made of waves, coded as what is left of their elements after
+//! a prediction or a transform ([`codec::tile`]).
+//!
+//! Trained weights are neither, and must cost next to nothing here. So a few tiles of each tensor
+//! are looked at first ([`subject`], [`sample`]); what seems to gain has its modes fitted to more of
+//! them ([`fit`]), and only then are all its tiles given modes and counted ([`whole`]). Where tables
+//! may be chosen by class, [`classes`] finds them.
+
+mod classes;
+mod fit;
+mod sample;
+mod subject;
+mod whole;
+
+use codec::constants::ALPHABET;
+use codec::split::{ElementLayout, Width};
+use codec::tile::{BlockGrid, NumberFormat, TiledBlock};
+use rayon::prelude::*;
+
+use self::subject::Subject;
+use self::whole::Whole;
+use super::profile::Profile;
+use super::tables::TablePool;
+use crate::format::{NumberRecord, PlaneRecord, TensorRecord, TileClassesRecord, TilingRecord};
+use crate::safetensors::Header;
+
+/// Part of a tensor's bits that tiles must save to be worth their slower decoding.
+const LEAST_GAIN: f64 = 1.0 / 32.0;
+
+/// Counts of a plane's bytes.
+type Histogram = [u64; ALPHABET];
+
+/// How a tensor is coded in tiles.
+pub(crate) struct TensorTiling {
+    format: NumberFormat,
+    number: NumberRecord,
+    columns: u32,
+    block_elements: u32,
+    coded_width: Width,
+    modes: Vec<u8>,
+    /// What all blocks' planes are coded as, where that is by class.
+    by_class: Option<Vec<PlaneRecord>>,
+    classes: Vec<TileClassesRecord>,
+}
+
+impl TensorTiling {
+    pub(crate) fn record(&self) -> TilingRecord {
+        TilingRecord::Tiles {
+            columns: self.columns,
+            coded_width: self.coded_width.bytes() as u8,
+            number: self.number,
+        }
+    }
+
+    /// Notes the tiling in the record of its tensor.
+    pub(crate) fn describe(&self, record: &mut TensorRecord) {
+        record.tile_modes = self.modes.clone();
+        record.tile_classes = self.classes.clone();
+    }
+
+    /// The layout of coded elements.
+    pub(crate) fn layout(&self) -> ElementLayout {
+        ElementLayout { width: self.coded_width, rotated: false }
+    }
+
+    /// The records of all planes, where they are coded by class.
+    pub(crate) fn planes_by_class(&self) -> Option<&[PlaneRecord]> {
+        self.by_class.as_deref()
+    }
+
+    /// The classes of a plane, if it is coded by class.
+    pub(crate) fn classes(&self, record: PlaneRecord) -> Option<&TileClassesRecord> {
+        self.classes.get(record.classes()? as usize)
+    }
+
+    /// A block as tiles: that of which `first_element` is the first.
+    pub(crate) fn block(&self, first_element: u64, elements: usize) -> TiledBlock<'_> {
+        let whole = BlockGrid { elements: self.block_elements, columns: self.columns };
+        let grid = BlockGrid { elements: elements as u32, columns: self.columns };
+        let number = (first_element / u64::from(self.block_elements)) as usize;
+        let modes = &self.modes[number * whole.sub_blocks() as usize..];
+        let modes = &modes[..grid.sub_blocks() as usize];
+        TiledBlock::new(grid, self.format, self.coded_width, modes)
+            .expect("the modes were chosen for these blocks")
+    }
+
+    /// The coded elements of a block.
+    pub(crate) fn coded(&self, first_element: u64, elements: &[u8]) -> Vec<u8> {
+        let count = elements.len() / self.format.width().bytes();
+        let block = self.block(first_element, count);
+        let mut coded = vec![0; block.coded_bytes()];
+        block.forward(elements, &mut coded);
+        coded
+    }
+}
+
+/// The tiling of each tensor of a file that gains by it. New tables go to `pool`.
+pub(crate) fn find_tilings(
+    file: &[u8],
+    header: &Header,
+    profile: Profile,
+    block_elements: usize,
+    pool: &mut TablePool,
+) -> Vec<Option<TensorTiling>> {
+    let candidates: Vec<Option<Whole<'_>>> = header
+        .tensors
+        .par_iter()
+        .map(|entry| {
+            let subject = Subject::new(entry, entry.bytes(file).unwrap_or_default())?;
+            let fit = sample::promising(&subject, profile == Profile::Max)?;
+            Some(Whole::new(subject, &fit, block_elements as u32)).filter(Whole::is_worth_it)
+        })
+        .collect();
+    candidates
+        .into_iter()
+        .map(|whole| whole.map(|whole| into_tiling(whole, profile, block_elements, pool)))
+        .collect()
+}
+
+fn into_tiling(
+    whole: Whole<'_>,
+    profile: Profile,
+    block_elements: usize,
+    pool: &mut TablePool,
+) -> TensorTiling {
+    let by_class = match profile {
+        Profile::Fast => None,
+        Profile::Max => classes::choose(&whole.counts, pool),
+    };
+    let (by_class, classes) = by_class.unzip();
+    TensorTiling {
+        format: whole.subject.format,
+        number: whole.subject.number,
+        columns: whole.columns,
+        block_elements: block_elements as u32,
+        coded_width: whole.coded_width,
+        modes: whole.modes,
+        by_class,
+        classes: classes.unwrap_or_default(),
+    }
+}
+
+/// Bits of counted bytes by their own entropy.
+fn entropy_bits(counts: &Histogram) -> f64 {
+    let total: u64 = counts.iter().sum();
+    let bits = |&count: &u64| -(count as f64) * (count as f64 / total as f64).log2();
+    counts.iter().filter(|&&count| count > 0).map(bits).sum()
+}
