@@ -59,6 +59,33 @@ pub struct BlockTask {
     pub specs: u32,
     /// Where in the launch's list of status words the block's goes.
     pub status: u32,
+    /// Where the block's elements begin: in their tensor, or in the list of choices that its
+    /// [`KernelClasses`] point to. Of use to planes by class only.
+    pub first: u64,
+}
+
+/// Which table codes which element of a plane by class, for the general kernel. Either by rows and
+/// columns, as [`crate::classes::ClassMap`] has it; or, where `columns` is 0, element by element.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelClasses {
+    /// Device address of the class of each row, a byte each; or of each element's choice.
+    pub rows: u64,
+    /// Device address of the class of each column, a byte each.
+    pub columns_at: u64,
+    /// Device address of positions of tables, a u32 each: that of what pads streams, then those of
+    /// row class `r` and column class `c` at `r * column_class_count + c`, or of the choices.
+    pub tables: u64,
+    /// Number of rows (or elements) with a class; those behind them have class 0.
+    pub row_count: u64,
+    /// Number of columns with a class; those behind them have class 0.
+    pub column_count: u32,
+    /// Elements of a row, less than 2^31, or 0.
+    pub columns: u32,
+    /// Number of column classes.
+    pub column_class_count: u32,
+    /// Nothing, so that the size is a multiple of 8.
+    pub padding: u32,
 }
 
 /// Tiles of one block to reconstruct from coded elements; see [`crate::tile`].
@@ -131,14 +158,25 @@ pub struct KernelTable {
 pub struct PlaneSpecs {
     /// One of [`plane_kind`] for each plane.
     pub kinds: [u8; MAX_WIDTH],
-    /// The byte of constant planes.
+    /// The byte of constant planes, the lowest exponent of heads.
     pub constants: [u8; MAX_WIDTH],
-    /// Positions of the tables of planes with streams.
+    /// Positions of the tables of planes with streams; of planes by class, that of their
+    /// [`KernelClasses`].
     pub tables: [u32; MAX_WIDTH],
-    /// 1 where elements are rotated by one bit.
-    pub rotated: u32,
+    /// One of [`arrangement`].
+    pub arrangement: u32,
     /// States per lane.
     pub states_per_lane: u32,
+}
+
+/// The values of [`PlaneSpecs::arrangement`]: how the bits of an element lie in its planes.
+pub mod arrangement {
+    /// As they are.
+    pub const PLAIN: u32 = 0;
+    /// Rotated by one bit.
+    pub const ROTATED: u32 = 1;
+    /// Head first; see [`crate::split::head_first_16`].
+    pub const HEAD_FIRST: u32 = 2;
 }
 
 /// The values of [`PlaneSpecs::kinds`].

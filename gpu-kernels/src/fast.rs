@@ -188,12 +188,12 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
                 // SAFETY: the carried bytes are the last of plane 0, so that their elements exist.
                 unsafe {
                     if CODING == NIBBLE_PAIRS {
-                        or_byte::<WIDTH>(out, 2 * at, 0, value & 15, ROTATED);
+                        or_byte::<WIDTH>(out, 2 * at, 0, value & 15, u32::from(ROTATED));
                         if 2 * at + 1 < task.elements {
-                            or_byte::<WIDTH>(out, 2 * at + 1, 0, value >> 4, ROTATED);
+                            or_byte::<WIDTH>(out, 2 * at + 1, 0, value >> 4, u32::from(ROTATED));
                         }
                     } else {
-                        or_byte::<WIDTH>(out, at, 0, value, ROTATED);
+                        or_byte::<WIDTH>(out, at, 0, value, u32::from(ROTATED));
                     }
                 }
                 byte += 1;
@@ -223,7 +223,9 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
                     let out = task.out as *mut u8;
                     // SAFETY: the element exists; another lane's escape names another one, or the
                     // block is corrupt and any bytes will do.
-                    unsafe { or_byte::<WIDTH>(out, first + second, WIDTH - 1, value, ROTATED) };
+                    unsafe {
+                        or_byte::<WIDTH>(out, first + second, WIDTH - 1, value, u32::from(ROTATED))
+                    };
                 }
                 second += 1;
             }

@@ -9,12 +9,20 @@
 //! [`SharedLayout`](crate::grid::SharedLayout) says, and all lanes of the warp call them together.
 
 use codec::constants::{BLOCK_ALIGNMENT, LANES};
-use codec::device::{BlockTask, KernelTable, PlaneSpecs, plane_kind, status};
+use codec::device::{
+    BlockTask, KernelClasses, KernelTable, PlaneSpecs, arrangement, plane_kind, status,
+};
 use codec::pair::Escape;
-use codec::rans::{TableEntry, advance, carried_by, is_first_state, needs_word, slot, take_word};
-use codec::split::{merge_four_nibbles, unrotate_bytes, unrotate_halves};
+use codec::rans::{
+    TableEntry, advance, byte_of, carried_by, drop_byte, is_escaped_head, is_first_state,
+    needs_word, slot, take_word,
+};
+use codec::split::{
+    exponent_of, head_last_32, heads_last, merge_four_nibbles, unrotate_bytes, unrotate_halves,
+};
 use cuda_std::{global, kernel, warp};
 
+use crate::classes::Choices;
 use crate::grid::{ALL_LANES, Work, for_each_task};
 use crate::output::{add_to_run, or_byte, store_run};
 
@@ -23,6 +31,7 @@ struct Block<'a, const WIDTH: u32> {
     task: BlockTask,
     specs: &'a PlaneSpecs,
     tables: *const KernelTable,
+    classes: *const KernelClasses,
 }
 
 /// Where the last part of a block ended, and where the next counts of its footer are.
@@ -52,7 +61,12 @@ fn first_bytes(word: u32, count: u32) -> u32 {
 }
 
 fn has_stream(kind: u8) -> bool {
-    kind != plane_kind::RAW && kind != plane_kind::CONSTANT
+    kind != plane_kind::RAW && kind != plane_kind::CONSTANT && kind != plane_kind::IN_HEADS
+}
+
+/// Whether a stream follows raw nibbles, two a byte.
+fn has_nibbles(kind: u8) -> bool {
+    kind == plane_kind::NIBBLE_PAIRS || kind == plane_kind::HEADS
 }
 
 impl<const WIDTH: u32> Block<'_, WIDTH> {
@@ -86,14 +100,23 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
     /// One plane; `None` when its parts do not fit into the block.
     unsafe fn decode_plane(&self, plane: u32, cursor: &mut Cursor) -> Option<u32> {
         let kind = self.specs.kinds[plane as usize];
+        if kind == plane_kind::IN_HEADS {
+            return Some(0);
+        }
         if has_stream(kind) {
             // SAFETY: the block is long enough for a footer, see `decode`.
             let stream = unsafe { self.next_stream(kind, cursor)? };
             // SAFETY: the stream's parts lie within the block.
-            return Some(unsafe { self.decode_stream(plane, kind, &stream) });
+            return Some(unsafe {
+                match kind {
+                    plane_kind::CLASSES => self.decode_classes(plane, &stream),
+                    plane_kind::HEADS => self.decode_heads(plane, &stream),
+                    _ => self.decode_stream(plane, kind, &stream),
+                }
+            });
         }
         let raw_at = aligned(cursor.at);
-        let length = self.task.elements - if plane == 0 { self.carried() } else { 0 };
+        let length = self.task.elements - if plane == 0 { self.carried_raw() } else { 0 };
         if kind == plane_kind::RAW {
             cursor.at = aligned(raw_at + length);
             if cursor.at > self.task.block_bytes {
@@ -116,10 +139,15 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
         Some(0)
     }
 
-    /// Bytes of plane 0 that the states of the last plane's stream carry.
+    /// Bytes of plane 0, where it is raw, that the states of the last plane's stream carry.
+    fn carried_raw(&self) -> u32 {
+        if has_nibbles(self.specs.kinds[WIDTH as usize - 1]) { 0 } else { self.carried() }
+    }
+
+    /// Bytes of plane 0, or of raw nibbles, that the states of the last plane's stream carry.
     fn carried(&self) -> u32 {
         let (first, last) = (self.specs.kinds[0], self.specs.kinds[WIDTH as usize - 1]);
-        let raw_bytes = if first == plane_kind::NIBBLE_PAIRS {
+        let raw_bytes = if has_nibbles(last) {
             self.task.elements.div_ceil(2)
         } else if first == plane_kind::RAW && has_stream(last) {
             self.task.elements
@@ -174,7 +202,7 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
             return None;
         }
         let raw_at = aligned(cursor.at);
-        let nibbles = kind == plane_kind::NIBBLE_PAIRS;
+        let nibbles = has_nibbles(kind);
         let raw = if nibbles { self.task.elements.div_ceil(2) - self.carried() } else { 0 };
         let states_at = aligned(raw_at + raw);
         let words_at = states_at + self.specs.states_per_lane * (LANES * 4) as u32;
@@ -189,7 +217,7 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
         // SAFETY: the host made it a position within the tables.
         let table = unsafe { self.tables.add(self.specs.tables[plane as usize] as usize) };
         // SAFETY: the stream's parts lie within the block.
-        let mut lane = unsafe { Lane::new(self, stream, table) };
+        let mut lane = unsafe { Lane::new(self, stream) };
         let per_symbol = if kind == plane_kind::SYMBOLS { 1 } else { 2 };
         let mut group = 0;
         while group < self.groups() {
@@ -197,10 +225,10 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
             let mut symbol_number = 0;
             while symbol_number < Self::RUN / per_symbol {
                 // SAFETY: the lane was made for a stream of the block.
-                let symbol = unsafe { lane.step() };
+                let symbol = unsafe { lane.step(table) };
                 let two = kind == plane_kind::PAIRS;
                 // SAFETY: the lane was made for a stream of the block.
-                let value = if two { unsafe { lane.values(symbol) } } else { symbol };
+                let value = if two { unsafe { values(table, symbol) } } else { symbol };
                 let at = symbol_number * if two { 2 } else { 1 };
                 bytes[at as usize / 4] |= value << (at % 4 * 8);
                 symbol_number += 1;
@@ -251,6 +279,120 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
         run
     }
 
+    /// The choices of a plane by class.
+    unsafe fn choices(&self, plane: u32) -> Choices {
+        let position = self.specs.tables[plane as usize] as usize;
+        // SAFETY: the host made it a position within the classes.
+        Choices::new(unsafe { *self.classes.add(position) })
+    }
+
+    /// The table of the next of a lane's elements; the number of those behind the block's end is not
+    /// that of any element, and what pads a stream takes the first table.
+    unsafe fn choose(&self, choices: &mut Choices, inside: bool) -> *const KernelTable {
+        // SAFETY: the caller's promise, that what the classes point to is readable.
+        let table = unsafe { if inside { choices.next() } else { choices.first() } };
+        // SAFETY: the host made it a position within the tables.
+        unsafe { self.tables.add(table as usize) }
+    }
+
+    /// A plane whose symbols take tables by class.
+    unsafe fn decode_classes(&self, plane: u32, stream: &Stream) -> u32 {
+        // SAFETY: the stream's parts lie within the block; the module's promise.
+        let (mut lane, mut choices) = unsafe { (Lane::new(self, stream), self.choices(plane)) };
+        let mut group = 0;
+        while group < self.groups() {
+            let element = (group * LANES as u32 + warp::lane_id()) * Self::RUN;
+            let mut bytes = [0u32; 4];
+            // SAFETY: the module's promise.
+            unsafe { choices.seek(self.task.first + u64::from(element)) };
+            let mut number = 0;
+            while number < Self::RUN {
+                // SAFETY: the lane was made for a stream of the block.
+                let symbol = unsafe {
+                    let table = self.choose(&mut choices, element + number < self.task.elements);
+                    lane.step(table)
+                };
+                bytes[number as usize / 4] |= symbol << (number % 4 * 8);
+                number += 1;
+            }
+            // SAFETY: the module's promise; the group is one of the block's.
+            unsafe { self.put(plane, group, bytes) };
+            group += 1;
+        }
+        let carries = plane + 1 == WIDTH && self.carried() > 0;
+        if carries {
+            // SAFETY: the module's promise; the last plane's stream has been decoded.
+            unsafe { self.fill_in_carried(plane_kind::CLASSES, &lane) };
+        }
+        lane.finish(carries)
+    }
+
+    /// The two last planes, from heads and raw nibbles.
+    unsafe fn decode_heads(&self, plane: u32, stream: &Stream) -> u32 {
+        let base = self.specs.constants[plane as usize];
+        // SAFETY: the stream's parts lie within the block; the module's promise.
+        let (mut lane, mut choices) = unsafe { (Lane::new(self, stream), self.choices(plane)) };
+        let mut group = 0;
+        while group < self.groups() {
+            let element = (group * LANES as u32 + warp::lane_id()) * Self::RUN;
+            // SAFETY: the module's promise.
+            unsafe { choices.seek(self.task.first + u64::from(element)) };
+            let mut exponents = [0u32; 4];
+            // SAFETY: the raw nibbles lie within the block.
+            let mut below = unsafe { self.nibbles_of_run(stream, element) };
+            let mut number = 0;
+            while number < Self::RUN {
+                let inside = element + number < self.task.elements;
+                // SAFETY: the lane was made for a stream of the block.
+                let (head, tail) = unsafe {
+                    let table = self.choose(&mut choices, inside);
+                    let head = lane.step(table);
+                    (head, lane.tail(inside && is_escaped_head(head as u8)))
+                };
+                let escaped = is_escaped_head(head as u8);
+                let exponent = if escaped { tail } else { exponent_of(head as u8, base) };
+                let shift = number % 4 * 8;
+                exponents[number as usize / 4] |= u32::from(exponent) << shift;
+                below[number as usize / 4] |= (head & 15) << (shift + 4);
+                number += 1;
+            }
+            // SAFETY: the module's promise; the group is one of the block's.
+            unsafe {
+                self.put(plane - 1, group, below);
+                self.put(plane, group, exponents);
+            }
+            group += 1;
+        }
+        let carries = self.carried() > 0;
+        if carries {
+            // SAFETY: the module's promise; the last plane's stream has been decoded.
+            unsafe { self.fill_in_carried(plane_kind::HEADS, &lane) };
+        }
+        lane.finish(carries)
+    }
+
+    /// The raw nibbles of a lane's run that begins at `element`, a byte each; zeros for those that
+    /// are not stored.
+    unsafe fn nibbles_of_run(&self, stream: &Stream, element: u32) -> [u32; 4] {
+        let length = self.task.elements.div_ceil(2) - self.carried();
+        let at = element / 2;
+        if at >= length {
+            return [0; 4];
+        }
+        let from = self.part(stream.raw_at + at);
+        let packed = if Self::RUN < 8 {
+            // SAFETY: within the nibbles or their padding; a multiple of 2.
+            u32::from(unsafe { global::load_u16(from.cast()) })
+        } else {
+            // SAFETY: within the nibbles or their padding; a multiple of 4.
+            unsafe { global::load_u32(from.cast()) }
+        };
+        let packed = first_bytes(packed, length - at);
+        let spread =
+            |two: u32| two & 0x0F | (two & 0xF0) << 4 | (two & 0x0F00) << 8 | (two & 0xF000) << 12;
+        [spread(packed & 0xFFFF), spread(packed >> 16), 0, 0]
+    }
+
     /// Adds a plane's bytes of a run to the output.
     unsafe fn put(&self, plane: u32, group: u32, bytes: [u32; 4]) {
         let offset = (group * LANES as u32 + warp::lane_id()) * 16;
@@ -271,17 +413,26 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
     fn place(&self, plane: u32, bytes: [u32; 4]) -> [u32; 4] {
         let shift = 8 * (plane % 4);
         let byte = |number: u32| bytes[number as usize / 4] >> (number % 4 * 8) & 0xFF;
-        let rotated = self.specs.rotated != 0;
+        let arranged = self.specs.arrangement;
+        let rotated = arranged == arrangement::ROTATED;
         match WIDTH {
             1 => bytes.map(|word| if rotated { unrotate_bytes(word) } else { word }),
             2 => core::array::from_fn(|word| {
                 let word = word as u32;
                 let both = (byte(2 * word) | byte(2 * word + 1) << 16) << shift;
-                if rotated { unrotate_halves(both) } else { both }
+                match arranged {
+                    arrangement::ROTATED => unrotate_halves(both),
+                    arrangement::HEAD_FIRST => heads_last(both),
+                    _ => both,
+                }
             }),
             4 => core::array::from_fn(|word| {
                 let element = byte(word as u32) << shift;
-                if rotated { element.rotate_right(1) } else { element }
+                match arranged {
+                    arrangement::ROTATED => element.rotate_right(1),
+                    arrangement::HEAD_FIRST => head_last_32(element),
+                    _ => element,
+                }
             }),
             _ => core::array::from_fn(|word| {
                 let element = u64::from(byte(word as u32 / 2)) << (8 * plane);
@@ -295,8 +446,10 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
     unsafe fn fill_in_carried(&self, kind: u8, lane: &Lane) {
         warp::sync_warp(ALL_LANES);
         let out = self.task.out as *mut u8;
-        let rotated = self.specs.rotated != 0;
-        let nibbles = kind == plane_kind::NIBBLE_PAIRS;
+        let arranged = self.specs.arrangement;
+        let nibbles = has_nibbles(kind);
+        // The plane that nibbles are the low ones of.
+        let plane = if kind == plane_kind::HEADS { WIDTH - 2 } else { 0 };
         let raw_bytes = if nibbles { self.task.elements.div_ceil(2) } else { self.task.elements };
         let mut number = 0;
         while number < self.specs.states_per_lane {
@@ -305,14 +458,15 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
             while byte < 2 {
                 let at = raw_bytes - self.carried() + 64 * number + 2 * warp::lane_id() + byte;
                 let value = (carried >> (8 * byte)) as u8;
-                // SAFETY: the carried bytes are the last of plane 0, so that their elements exist.
+                // SAFETY: the carried bytes are the last of plane 0 or of the nibbles, so that their
+                // elements exist.
                 unsafe {
                     if !nibbles {
-                        or_byte::<WIDTH>(out, at, 0, value, rotated);
+                        or_byte::<WIDTH>(out, at, 0, value, arranged);
                     } else {
-                        or_byte::<WIDTH>(out, 2 * at, 0, value & 15, rotated);
+                        or_byte::<WIDTH>(out, 2 * at, plane, value & 15, arranged);
                         if 2 * at + 1 < self.task.elements {
-                            or_byte::<WIDTH>(out, 2 * at + 1, 0, value >> 4, rotated);
+                            or_byte::<WIDTH>(out, 2 * at + 1, plane, value >> 4, arranged);
                         }
                     }
                 }
@@ -337,10 +491,10 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
                 if first + second < self.task.elements {
                     let value = (escape.values() >> (8 * second)) as u8;
                     let out = self.task.out as *mut u8;
-                    let rotated = self.specs.rotated != 0;
+                    let arranged = self.specs.arrangement;
                     // SAFETY: the element exists; another lane's escape names another one, or the
                     // block is corrupt and any bytes will do.
-                    unsafe { or_byte::<WIDTH>(out, first + second, plane, value, rotated) };
+                    unsafe { or_byte::<WIDTH>(out, first + second, plane, value, arranged) };
                 }
                 second += 1;
             }
@@ -354,7 +508,6 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
 struct Lane {
     states: [u32; 2],
     two: bool,
-    table: *const KernelTable,
     words: *const u16,
     word_count: u32,
     taken: u32,
@@ -362,11 +515,7 @@ struct Lane {
 }
 
 impl Lane {
-    unsafe fn new<const WIDTH: u32>(
-        block: &Block<'_, WIDTH>,
-        stream: &Stream,
-        table: *const KernelTable,
-    ) -> Self {
+    unsafe fn new<const WIDTH: u32>(block: &Block<'_, WIDTH>, stream: &Stream) -> Self {
         let states = block.part(stream.states_at).cast::<u32>();
         let lane = warp::lane_id() as usize;
         let two = block.specs.states_per_lane == 2;
@@ -380,7 +529,6 @@ impl Lane {
         Self {
             states: [first, second],
             two,
-            table,
             words: block.part(stream.words_at).cast(),
             word_count: stream.words,
             taken: 0,
@@ -389,14 +537,37 @@ impl Lane {
     }
 
     /// One step: the symbol of the first state, which then goes behind the second, if there is one.
-    unsafe fn step(&mut self) -> u32 {
+    unsafe fn step(&mut self, table: *const KernelTable) -> u32 {
         let state = self.states[0];
         // SAFETY: the table is one of the launch's; only its address is taken.
-        let at = unsafe { (&raw const (*self.table).entries).cast::<u32>() };
+        let at = unsafe { (&raw const (*table).entries).cast::<u32>() };
         // SAFETY: a slot is below the table's size.
         let entry = TableEntry(unsafe { global::load_u32(at.add(slot(state) as usize)) });
-        let mut next = advance(state, entry);
-        let needs = needs_word(next);
+        // SAFETY: the lane was made for a stream of the block.
+        let next = unsafe { self.refill(advance(state, entry), true) };
+        self.states = if self.two { [self.states[1], next] } else { [next, next] };
+        u32::from(entry.symbol())
+    }
+
+    /// The tail byte in the state of the last step, in lanes that have one; others get 0.
+    unsafe fn tail(&mut self, has_tail: bool) -> u8 {
+        if warp::warp_vote_ballot(ALL_LANES, has_tail) == 0 {
+            return 0;
+        }
+        let state = self.states[1];
+        // SAFETY: the lane was made for a stream of the block.
+        let next = unsafe { self.refill(drop_byte(state), has_tail) };
+        if !has_tail {
+            return 0;
+        }
+        self.states = if self.two { [self.states[0], next] } else { [next, next] };
+        byte_of(state)
+    }
+
+    /// The state after it has taken a word, if it is `active` and needs one.
+    unsafe fn refill(&mut self, state: u32, active: bool) -> u32 {
+        let mut next = state;
+        let needs = active && needs_word(next);
         let takers = warp::warp_vote_ballot(ALL_LANES, needs);
         if needs {
             let number = self.taken + (takers & warp::lane_mask_lt()).count_ones();
@@ -407,15 +578,7 @@ impl Lane {
             next = take_word(next, word);
         }
         self.taken += takers.count_ones();
-        self.states = if self.two { [self.states[1], next] } else { [next, next] };
-        u32::from(entry.symbol())
-    }
-
-    unsafe fn values(&self, symbol: u32) -> u32 {
-        // SAFETY: the table is one of the launch's; only its address is taken.
-        let at = unsafe { (&raw const (*self.table).expanded).cast::<u16>() };
-        // SAFETY: every symbol has an entry.
-        u32::from(unsafe { global::load_u16(at.add(symbol as usize)) })
+        next
     }
 
     fn finish(&self, carries: bool) -> u32 {
@@ -431,6 +594,14 @@ impl Lane {
     }
 }
 
+/// Both values of a symbol of pairs.
+unsafe fn values(table: *const KernelTable, symbol: u32) -> u32 {
+    // SAFETY: the table is one of the launch's; only its address is taken.
+    let at = unsafe { (&raw const (*table).expanded).cast::<u16>() };
+    // SAFETY: every symbol has an entry.
+    u32::from(unsafe { global::load_u16(at.add(symbol as usize)) })
+}
+
 macro_rules! general_kernels {
     ($($(#[$doc:meta])* $name:ident: $width:literal;)*) => { $(
         $(#[$doc])*
@@ -438,7 +609,8 @@ macro_rules! general_kernels {
         /// # Safety
         ///
         /// As for [`for_each_task`]; the tasks' blocks and outputs are valid for their lengths,
-        /// and their `specs` are positions in `specs`.
+        /// their `specs` are positions in `specs`, and those of planes by class in `classes`, whose
+        /// lists are readable and hold no class without a table.
         #[kernel]
         pub unsafe fn $name(
             groups: *const codec::device::TaskGroup,
@@ -448,13 +620,14 @@ macro_rules! general_kernels {
             tables: *const KernelTable,
             status: *mut u32,
             specs: *const PlaneSpecs,
+            classes: *const KernelClasses,
         ) {
             let work = Work { groups, group_count, counters, tasks, tables, status };
             // SAFETY: the caller's promise.
             unsafe {
                 for_each_task(work, 0, |task, _| {
                     let specs = &*specs.add(task.specs as usize);
-                    Block::<$width> { task, specs, tables }.decode()
+                    Block::<$width> { task, specs, tables, classes }.decode()
                 });
             }
         }

@@ -16,6 +16,7 @@
     reason = "an access and the arithmetic of its address have the same proof"
 )]
 
+mod classes;
 pub mod fast;
 pub mod general;
 pub mod grid;

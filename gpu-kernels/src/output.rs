@@ -1,5 +1,7 @@
 //! Writing of decoded bytes.
 
+use codec::device::arrangement;
+use codec::split::{head_last_16, head_last_32};
 use cuda_std::global;
 
 /// Writes the 16 bytes of a lane's run at `offset` of an output of `length` bytes, or those of
@@ -63,7 +65,8 @@ pub(crate) unsafe fn add_to_run(out: *mut u8, offset: u32, length: u32, run: [u3
     }
 }
 
-/// Adds byte `plane` of a (rotated) element of `WIDTH` bytes to an output whose bits are zero there.
+/// Adds byte `plane` of an element of `WIDTH` bytes, whose bits lie as `arranged` says, to an output
+/// whose bits are zero there.
 ///
 /// # Safety
 ///
@@ -75,15 +78,17 @@ pub(crate) unsafe fn or_byte<const WIDTH: u32>(
     number: u32,
     plane: u32,
     value: u8,
-    rotated: bool,
+    arranged: u32,
 ) {
     let shifted = u64::from(value) << (8 * plane);
-    let bits = match (rotated, WIDTH) {
-        (false, _) => shifted,
-        (true, 1) => u64::from((shifted as u8).rotate_right(1)),
-        (true, 2) => u64::from((shifted as u16).rotate_right(1)),
-        (true, 4) => u64::from((shifted as u32).rotate_right(1)),
-        (true, _) => shifted.rotate_right(1),
+    let bits = match (arranged, WIDTH) {
+        (arrangement::PLAIN, _) => shifted,
+        (arrangement::HEAD_FIRST, 2) => u64::from(head_last_16(shifted as u16)),
+        (arrangement::HEAD_FIRST, _) => u64::from(head_last_32(shifted as u32)),
+        (_, 1) => u64::from((shifted as u8).rotate_right(1)),
+        (_, 2) => u64::from((shifted as u16).rotate_right(1)),
+        (_, 4) => u64::from((shifted as u32).rotate_right(1)),
+        _ => shifted.rotate_right(1),
     };
     let mut byte = 0;
     while byte < WIDTH {

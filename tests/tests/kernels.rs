@@ -3,6 +3,8 @@
 
 #[path = "kernels/blocks.rs"]
 mod blocks;
+#[path = "kernels/by_class.rs"]
+mod by_class;
 #[path = "kernels/emulation.rs"]
 mod emulation;
 #[path = "kernels/subjects.rs"]

@@ -42,7 +42,11 @@ impl Classes {
 }
 
 /// A plane's tables of one kind, in a block where every classed plane takes the same.
-fn of_planes<'a, T>(spec: &BlockSpec, tables: &'a [&'a T], choice: &'a [u8]) -> PlaneClasses<'a, T> {
+fn of_planes<'a, T>(
+    spec: &BlockSpec,
+    tables: &'a [&'a T],
+    choice: &'a [u8],
+) -> PlaneClasses<'a, T> {
     core::array::from_fn(|plane| match spec.planes().get(plane) {
         Some(PlaneCoding::Classes | PlaneCoding::Heads { .. }) => {
             Some(MixedTables { tables, choice })

@@ -4,9 +4,7 @@ use super::layout::{BlockError, BlockLayout, Part, StreamPart};
 use super::{BlockSpec, DecodeTables, PlaneClasses, PlaneCoding};
 use crate::constants::{ESCAPE_SYMBOL, LANES, MAX_STATES_PER_LANE, MAX_WIDTH};
 use crate::pair::{Escape, expand_all};
-use crate::rans::{
-    DecodeTable, MixedTables, decode_mixed_stream, decode_stream, is_escaped_head,
-};
+use crate::rans::{DecodeTable, MixedTables, decode_mixed_stream, decode_stream, is_escaped_head};
 use crate::split::{exponent_of, merge_heads, merge_nibbles, merge_planes};
 
 /// The tables of each plane that has a stream.
@@ -102,8 +100,7 @@ fn decode_heads(
 ) -> Result<(), BlockError> {
     let plane = spec.planes().len() - 1;
     let PlaneCoding::Heads { base } = spec.planes[plane] else { return Err(BlockError::Spec) };
-    let (stored, carried) =
-        below[..spec.elements.div_ceil(2)].split_at_mut(stream.raw_length);
+    let (stored, carried) = below[..spec.elements.div_ceil(2)].split_at_mut(stream.raw_length);
     stored.copy_from_slice(&block[stream.raw_offset..][..stream.raw_length]);
     let (states, words) = stream.bytes(block);
     let tails = Some(&mut *exponents);

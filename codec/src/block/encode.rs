@@ -5,8 +5,8 @@ use super::{BlockSpec, PlaneClasses, PlaneCoding, PlaneEncodeTables};
 use crate::constants::{ALPHABET, BLOCK_ALIGNMENT, ESCAPE_SYMBOL, ESCAPED_HEAD, MAX_WIDTH};
 use crate::pair::{Escape, symbol_of};
 use crate::rans::{
-    EncodeTable, EncodedStream, MixedTables, StreamShape, encode_mixed_stream, encode_stream, max_mixed_words,
-    max_words,
+    EncodeTable, EncodedStream, MixedTables, StreamShape, encode_mixed_stream, encode_stream,
+    max_mixed_words, max_words,
 };
 use crate::split::{ElementLayout, exponent_nibble, split_heads, split_nibbles, split_planes};
 

@@ -1,10 +1,10 @@
 //! Blocks: the elements that one warp decodes alone, the unit of random access.
 
+#[cfg(test)]
+mod classed_tests;
 mod decode;
 mod encode;
 mod layout;
-#[cfg(test)]
-mod classed_tests;
 #[cfg(test)]
 mod tests;
 

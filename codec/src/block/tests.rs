@@ -89,7 +89,9 @@ fn decode(spec: &BlockSpec, tables: &Tables, block: &[u8]) -> Result<Vec<u8>, Bl
     let refs = core::array::from_fn(|plane| tables.decode[plane].as_ref());
     let mut scratch = vec![0x55; decode_scratch_bytes(spec)];
     let mut out = vec![0x55; spec.decoded_bytes()];
-    let decoded = decode_block(spec, &refs, &PlaneClasses::default(), block, &mut scratch, &mut out).map(|()| out);
+    let decoded =
+        decode_block(spec, &refs, &PlaneClasses::default(), block, &mut scratch, &mut out)
+            .map(|()| out);
     let mut buffers = [PieceBuffers::default(), PieceBuffers::default()];
     let input = BlockInput { tables: refs, bytes: block };
     for level in Level::available() {

@@ -6,7 +6,8 @@ use core::marker::PhantomData;
 use super::lanes::{Lanes, NO_RANK};
 use super::stream::QUARTER_STEPS;
 use crate::block::{
-    BlockSpec, EncodeTables, Parts, PlaneClasses, PlaneCoding, encode_block_by, join_pairs, symbols_by,
+    BlockSpec, EncodeTables, Parts, PlaneClasses, PlaneCoding, encode_block_by, join_pairs,
+    symbols_by,
 };
 use crate::constants::{ALPHABET, ESCAPE_SYMBOL, LANES};
 use crate::rans::{EncodeTable, EncodedStream, StreamShape, first_states};

@@ -16,7 +16,7 @@ pub use heads::{
     head_symbol_16, head_symbol_32, merge_heads, split_heads,
 };
 pub use nibbles::{merge_nibbles, split_nibbles};
-pub use packed::{merge_four_nibbles, unrotate_bytes, unrotate_halves};
+pub use packed::{heads_last, merge_four_nibbles, unrotate_bytes, unrotate_halves};
 
 /// Bytes of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -13,6 +13,12 @@ pub const fn unrotate_halves(elements: u32) -> u32 {
     (elements >> 1) & 0x7FFF_7FFF | (elements << 15) & 0x8000_8000
 }
 
+/// Two BF16 elements that lie head first, put back into their order.
+#[inline(always)]
+pub const fn heads_last(elements: u32) -> u32 {
+    (elements & 0xFFE0_FFE0) >> 1 | (elements & 0x0010_0010) << 11 | elements & 0x000F_000F
+}
+
 /// Four one-byte elements from two pairs of high nibbles and two of low nibbles: `symbols` holds
 /// one symbol in bits 0 to 7 and the next in bits 16 to 23, `raw` their raw bytes likewise.
 #[inline(always)]
@@ -24,7 +30,7 @@ pub const fn merge_four_nibbles(symbols: u32, raw: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ElementLayout, Width, merge_nibbles, merge_planes};
+    use super::super::{ElementLayout, Width, merge_heads, merge_nibbles, merge_planes};
     use super::*;
 
     #[test]
@@ -37,6 +43,8 @@ mod tests {
             let planes = [bytes[0], bytes[2], bytes[1], bytes[3]];
             merge_planes(ElementLayout { width: Width::Two, rotated: true }, &planes, &mut out);
             assert_eq!(unrotate_halves(bits).to_le_bytes(), out);
+            merge_heads(Width::Two, &planes, &mut out);
+            assert_eq!(heads_last(bits).to_le_bytes(), out);
         }
     }
 

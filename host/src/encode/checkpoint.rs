@@ -18,9 +18,9 @@ use super::tiles::find_tilings;
 use super::window::{EncodedBlock, SegmentInput, Workshop};
 use crate::error::{Error, Result};
 use crate::format::{
-    BlockRecord, CHUNK_BYTES, ChunkRecord, FileHeader, Footer, Index,
-    MAX_PLANS, MIN_SECTION_ALIGNMENT, PlanRecord, PlaneRecord, SECTION_ALIGNMENT, TensorRecord,
-    WINDOW_BLOCKS, WINDOW_BYTES, encode_index,
+    BlockRecord, CHUNK_BYTES, ChunkRecord, FileHeader, Footer, Index, MAX_PLANS,
+    MIN_SECTION_ALIGNMENT, PlanRecord, PlaneRecord, SECTION_ALIGNMENT, TensorRecord, WINDOW_BLOCKS,
+    WINDOW_BYTES, encode_index,
 };
 use crate::hash::{Xxh3, of_blocks, sha256, xxh3};
 use crate::mapped::MappedFile;

@@ -35,6 +35,9 @@ pub(crate) struct PreparedWork {
     /// For each status word: tensor and block.
     blocks: Vec<(usize, usize)>,
     tiles: Option<PreparedTiles>,
+    classes: DeviceBuffer<u8>,
+    /// Only for the kernels: what the classes point to.
+    _class_lists: DeviceBuffer<u8>,
 }
 
 /// Tiles to reconstruct after everything else.
@@ -104,6 +107,8 @@ impl Engine {
     pub(crate) fn prepare(&self, mut work: Work) -> Result<PreparedWork> {
         self.make_current()?;
         let tiles = self.prepare_tiles(&mut work)?;
+        let class_lists = upload(&work.classes.lists)?;
+        work.classes.place(class_lists.as_device_ptr().as_raw());
         let mut launches = Vec::with_capacity(work.launches.len());
         for launch in work.launches {
             let geometry = {
@@ -138,6 +143,8 @@ impl Engine {
             status: DeviceBuffer::from_slice(&statuses).map_err(gpu("allocate memory"))?,
             blocks: work.blocks,
             tiles,
+            classes: upload(&work.classes.records)?,
+            _class_lists: class_lists,
         })
     }
 
@@ -178,6 +185,7 @@ impl Engine {
                 (work.tasks.as_device_ptr().as_raw(), work.tables.as_device_ptr().as_raw());
             let status = work.status.as_device_ptr().as_raw();
             let specs = work.specs.as_device_ptr().as_raw();
+            let classes = work.classes.as_device_ptr().as_raw();
             let (grid, shared, count) =
                 (prepared.grid, prepared.shared_bytes, prepared.group_count);
             let launched = if prepared.kernel.general {
@@ -185,7 +193,7 @@ impl Engine {
                 // point to; the arguments are those of the kernel's signature.
                 unsafe {
                     launch!(function<<<grid, THREADS, shared, stream>>>(
-                        groups, count, counters, tasks, tables, status, specs
+                        groups, count, counters, tasks, tables, status, specs, classes
                     ))
                 }
             } else {

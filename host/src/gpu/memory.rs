@@ -2,7 +2,7 @@
 
 use cuda_driver::cust::memory::{CopyDestination, DeviceBuffer};
 
-use codec::device::{BlockTask, KernelTable, PlaneSpecs, TaskGroup, TileTask};
+use codec::device::{BlockTask, KernelClasses, KernelTable, PlaneSpecs, TaskGroup, TileTask};
 
 use super::device::gpu;
 use super::engine::Engine;
@@ -25,8 +25,9 @@ macro_rules! device_data {
 }
 
 device_data! {
-    BlockTask: 2 * 8 + 4 * 4;
+    BlockTask: 2 * 8 + 4 * 4 + 8;
     TaskGroup: 3 * 4;
+    KernelClasses: 4 * 8 + 4 * 4;
     TileTask: 3 * 8 + 6 * 4;
     u8: 1;
     KernelTable: 4 * 4096 + 2 * 256;

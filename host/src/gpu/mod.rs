@@ -4,6 +4,7 @@
 //! machine without either a driver or a suitable GPU gets an error from [`Decoder::new`] and the
 //! CPU from [`Decoder::auto`], and both decode to the same bytes.
 
+mod classes;
 mod decoder;
 mod device;
 mod engine;

@@ -5,15 +5,20 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use codec::constants::BLOCK_ALIGNMENT;
-use codec::device::{BlockTask, KernelTable, PlaneSpecs, TaskGroup, TileTask, plane_kind, staging};
+use codec::device::{
+    BlockTask, KernelTable, PlaneSpecs, TaskGroup, TileTask, arrangement, plane_kind, staging,
+};
 use codec::pair::expand_all;
 use codec::rans::DecodeTable;
 use codec::split::{ElementLayout, Width};
 use codec::tile::TiledBlock;
 
+use super::classes::ClassWork;
 use crate::decode::layout_of;
 use crate::error::{Error, Result};
-use crate::format::{Index, PlanRecord, PlaneRecord, TensorRecord, decode_frequencies};
+use crate::format::{
+    Index, PlanRecord, PlaneRecord, TensorRecord, TilingRecord, decode_frequencies,
+};
 
 /// Blocks of a tensor that are to be decoded.
 #[derive(Debug, Clone)]
@@ -58,6 +63,8 @@ pub(crate) struct Work {
     pub(crate) blocks: Vec<(usize, usize)>,
     /// What the tiles of the blocks take that are coded in tiles.
     pub(crate) tiles: TileWork,
+    /// What planes by class take.
+    pub(crate) classes: ClassWork,
 }
 
 /// Tiles to reconstruct when their blocks have been decoded. All addresses that the device gives, of
@@ -155,15 +162,16 @@ impl Builder<'_> {
             || Error::Internal { detail: format!("tensor {} was not validated", record.name) };
         let layout = layout_of(record).ok_or_else(invalid)?;
         let first_specs = self.work.specs.len();
-        let mut plans = Vec::new();
+        let (mut plans, mut classes) = (Vec::new(), Vec::new());
         for plan in &record.plans {
-            let tables = self.plan_tables(plan)?;
+            let tables = self.plan_tables(record, plan, request.blocks.len())?;
             let layout = plan.coded_layout(layout).ok_or_else(invalid)?;
             self.work.specs.push(plane_specs(record, layout, plan, &tables));
             let table = tables.iter().rev().flatten().next().copied().unwrap_or(0);
             let kernel = kernel_for(layout, record.states_per_lane, plan);
             // The general kernel looks its tables up itself, so its tasks need no grouping.
             plans.push((kernel.clone(), if kernel.general { 0 } else { table }));
+            classes.push(tables);
         }
         let width = u64::from(record.width);
         let elements = record.bytes / width;
@@ -177,9 +185,17 @@ impl Builder<'_> {
             let status = self.work.blocks.len() as u32;
             let out = request.out + first * width - skipped;
             let tiles = record.tiled_block(number, count as usize, &record.plans[plan]);
-            let out = match tiles.map_err(|_| invalid())? {
-                Some(tiles) => self.work.tiles.add(&tiles, out, status),
-                None => out,
+            let tiles = tiles.map_err(|_| invalid())?;
+            let first_in_tensor = first;
+            let first_of_request =
+                first - request.blocks.start as u64 * u64::from(record.block_elements);
+            let (out, first) = match &tiles {
+                Some(tiles) => {
+                    let position = first_of_request as usize;
+                    self.fill_choices(record, &record.plans[plan], &classes[plan], tiles, position);
+                    (self.work.tiles.add(tiles, out, status), first_of_request)
+                }
+                None => (out, first_in_tensor),
             };
             let task = BlockTask {
                 block: block_at,
@@ -188,6 +204,7 @@ impl Builder<'_> {
                 elements: count as u32,
                 specs: (first_specs + plan) as u32,
                 status,
+                first,
             };
             self.work.blocks.push((request.tensor, number));
             buckets.entry(plans[plan].clone()).or_default().push(task);
@@ -200,12 +217,53 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The kernels' number of each plane's table.
-    fn plan_tables(&mut self, plan: &PlanRecord) -> Result<Vec<Option<u32>>> {
-        plan.planes
-            .iter()
-            .map(|record| record.table().map(|id| self.table(id)).transpose())
-            .collect()
+    /// The kernels' number of each plane's table, or of its classes; `blocks` of the tensor are to be
+    /// decoded.
+    fn plan_tables(
+        &mut self,
+        tensor: &TensorRecord,
+        plan: &PlanRecord,
+        blocks: usize,
+    ) -> Result<Vec<Option<u32>>> {
+        let number = |record: &PlaneRecord| match (record.table(), record.classes()) {
+            (Some(id), _) => self.table(id).map(Some),
+            (None, None) => Ok(None),
+            (None, Some(classes)) => {
+                let classes = classes as usize;
+                let tiled = plan.tiling != TilingRecord::None;
+                let ids = if tiled {
+                    &tensor.tile_classes[classes].tables
+                } else {
+                    &tensor.classes[classes].tables
+                };
+                let tables = ids.iter().map(|&id| self.table(id)).collect::<Result<Vec<_>>>()?;
+                Ok(Some(if tiled {
+                    let elements = blocks * tensor.block_elements as usize;
+                    self.work.classes.add_elements(elements, &tables)
+                } else {
+                    self.work.classes.add_rows_and_columns(&tensor.classes[classes], &tables)
+                }))
+            }
+        };
+        plan.planes.iter().map(number).collect()
+    }
+
+    /// Says which tables a block of tiles takes, whose first element has the number `first` in the
+    /// lists of its plan.
+    fn fill_choices(
+        &mut self,
+        tensor: &TensorRecord,
+        plan: &PlanRecord,
+        numbers: &[Option<u32>],
+        block: &TiledBlock<'_>,
+        first: usize,
+    ) {
+        for (record, number) in plan.planes.iter().zip(numbers) {
+            if let (Some(classes), Some(number)) = (record.classes(), number) {
+                let classes = &tensor.tile_classes[classes as usize];
+                self.work.classes.fill(*number, first, block, classes);
+            }
+        }
     }
 
     fn table(&mut self, id: u32) -> Result<u32> {
@@ -239,7 +297,7 @@ fn plane_specs(
         kinds: [plane_kind::RAW; 8],
         constants: [0; 8],
         tables: [0; 8],
-        rotated: u32::from(layout.rotated),
+        arrangement: arrangement_of(layout, plan),
         states_per_lane: u32::from(record.states_per_lane),
     };
     for (plane, (record, table)) in plan.planes.iter().zip(tables).enumerate() {
@@ -262,6 +320,14 @@ fn plane_specs(
         specs.tables[plane] = table.unwrap_or(0);
     }
     specs
+}
+
+fn arrangement_of(layout: ElementLayout, plan: &PlanRecord) -> u32 {
+    match plan.planes.last() {
+        Some(PlaneRecord::Heads { .. }) => arrangement::HEAD_FIRST,
+        _ if layout.rotated => arrangement::ROTATED,
+        _ => arrangement::PLAIN,
+    }
 }
 
 /// The kernel for a plan: a fast one where there is one, otherwise the general one of the width.

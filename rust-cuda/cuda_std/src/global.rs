@@ -55,6 +55,12 @@ loads! {
     ///
     /// `address` is readable, and no thread writes there during the launch.
     load_u16: u16, "ld.global.nc.u16", reg16 as u16, pure readonly;
+    /// Loads through the read-only cache.
+    ///
+    /// # Safety
+    ///
+    /// `address` is readable, and no thread writes there during the launch.
+    load_u8: u8, "ld.global.nc.u8", reg16 as u16, pure readonly;
     /// Loads what the memory holds now, whoever has written it; never merged with another load.
     ///
     /// # Safety

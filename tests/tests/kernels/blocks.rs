@@ -2,14 +2,16 @@
 
 use codec::block::{
     BlockError, BlockLayout, BlockSpec, DecodeTables, Part, PlaneCoding, PlaneEncodeTables,
-    decode_block, decode_scratch_bytes, encode_block, encode_scratch_bytes, encode_scratch_words,
-    max_block_bytes,
+    decode_block, decode_scratch_bytes, encode_classed_block, encode_scratch_bytes,
+    encode_scratch_words, max_block_bytes,
 };
 use codec::constants::{ALPHABET, ESCAPE_SYMBOL, MAX_WIDTH, RANKS};
 use codec::pair::{RankValues, ranks_of, symbol_of};
 use codec::rans::{DecodeTable, EncodeTable, normalize};
-use codec::split::{ElementLayout, merge_planes, split_nibbles};
+use codec::split::{ElementLayout, merge_heads, merge_planes, split_nibbles};
 use wcodec_tests::Random;
+
+use super::by_class::{ByClass, is_by_class};
 
 /// How the elements of a block are coded.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +75,8 @@ pub(crate) struct Block {
 pub(crate) struct Coded {
     /// Tables of the planes that have streams.
     pub(crate) decode: Vec<Option<DecodeTables>>,
+    /// Tables of planes by class.
+    pub(crate) by_class: ByClass,
     pub(crate) blocks: Vec<Block>,
 }
 
@@ -98,12 +102,15 @@ impl Coded {
         let (decode, encode): (Vec<_>, Vec<_>) = (0..plan.width())
             .map(|plane| tables(plane).map_or((None, None), |(d, e)| (Some(d), Some(e))))
             .unzip();
+        let by_class = ByClass::new();
         let blocks = planes
             .iter()
             .zip(elements)
-            .map(|(planes, &elements)| Block::new(plan.spec(elements), &encode, &planes.concat()))
+            .map(|(planes, &elements)| {
+                Block::new(plan.spec(elements), &encode, &by_class, &planes.concat())
+            })
             .collect();
-        Self { decode, blocks }
+        Self { decode, by_class, blocks }
     }
 
     /// What the CPU makes of `bytes`.
@@ -111,7 +118,9 @@ impl Coded {
         let tables = std::array::from_fn(|plane| self.decode.get(plane).and_then(Option::as_ref));
         let mut scratch = vec![0x55; decode_scratch_bytes(spec)];
         let mut out = vec![0xAA; spec.decoded_bytes()];
-        decode_block(spec, &tables, bytes, &mut scratch, &mut out).map(|()| out)
+        self.by_class.with_decode(spec, |classes| {
+            decode_block(spec, &tables, classes, bytes, &mut scratch, &mut out).map(|()| out)
+        })
     }
 
     /// Escapes of a block, of all its planes.
@@ -128,14 +137,26 @@ impl Block {
         self.spec.planes().contains(&PlaneCoding::Pairs)
     }
 
-    fn new(spec: BlockSpec, tables: &[Option<PlaneEncodeTables>], planes: &[u8]) -> Self {
+    fn new(
+        spec: BlockSpec,
+        tables: &[Option<PlaneEncodeTables>],
+        by_class: &ByClass,
+        planes: &[u8],
+    ) -> Self {
         let mut elements = vec![0; spec.decoded_bytes()];
-        merge_planes(spec.layout, planes, &mut elements);
+        if spec.has_heads() {
+            merge_heads(spec.layout.width, planes, &mut elements);
+        } else {
+            merge_planes(spec.layout, planes, &mut elements);
+        }
         let tables = std::array::from_fn(|plane| tables.get(plane).and_then(Option::as_ref));
         let mut scratch = vec![0xAA; encode_scratch_bytes(&spec)];
         let mut words = vec![0xAAAA; encode_scratch_words(&spec)];
         let mut bytes = vec![0xAA; max_block_bytes(&spec)];
-        let length = encode_block(&spec, &tables, &elements, &mut scratch, &mut words, &mut bytes);
+        let length = by_class.with_encode(&spec, |classes| {
+            let (scratch, words) = (&mut scratch, &mut words);
+            encode_classed_block(&spec, &tables, classes, &elements, scratch, words, &mut bytes)
+        });
         bytes.truncate(length);
         Self { spec, elements, bytes }
     }
@@ -147,7 +168,7 @@ fn tables_for(
     coding: PlaneCoding,
     values: &[&[u8]],
 ) -> Option<(DecodeTables, PlaneEncodeTables)> {
-    coding.elements_per_symbol()?;
+    coding.elements_per_symbol().filter(|_| !is_by_class(coding))?;
     let ranks = ranks_by_count(&count(values.iter().copied().flatten().copied()));
     let counts = match coding {
         PlaneCoding::Pairs => count_pairs(&ranks, values),

@@ -3,12 +3,14 @@
 use codec::block::{BlockSpec, PlaneCoding};
 use codec::constants::{ALPHABET, TABLE_SIZE};
 use codec::device::{
-    BlockTask, KernelTable, PlaneSpecs, TaskGroup, plane_kind, shared_layout, status,
+    BlockTask, KernelClasses, KernelTable, PlaneSpecs, TaskGroup, arrangement, plane_kind,
+    shared_layout, status,
 };
 use codec::pair::expand_all;
 use cuda_std::emulator::{CopyTiming, EmulationError, GlobalRange, Grid, LaneOrder, launch};
 
 use super::blocks::{Coded, Plan};
+use super::by_class::{ClassLists, FIRST_ELEMENT, is_by_class};
 use super::subjects::{Kernel, Subject};
 
 const BLOCKS: u32 = 2;
@@ -68,6 +70,7 @@ pub(crate) struct Batch<'a> {
     tasks: Vec<BlockTask>,
     tables: Vec<KernelTable>,
     specs: Vec<PlaneSpecs>,
+    class_lists: Vec<ClassLists>,
     blocks: Vec<Buffer>,
     outputs: Vec<Buffer>,
 }
@@ -80,6 +83,7 @@ impl<'a> Batch<'a> {
             tasks: Vec::new(),
             tables: Vec::new(),
             specs: Vec::new(),
+            class_lists: Vec::new(),
             blocks: Vec::new(),
             outputs: Vec::new(),
         }
@@ -93,6 +97,7 @@ impl<'a> Batch<'a> {
             entries: tables.table.entries().map(|entry| entry.0),
             expanded: expand_all(&tables.ranks),
         }));
+        self.add_classes(coded, &blocks);
         // Thread blocks copy a table even for plans without streams.
         if self.tables.is_empty() {
             self.tables.push(KernelTable { entries: [0; TABLE_SIZE], expanded: [0; ALPHABET] });
@@ -108,6 +113,24 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Adds the classes of a group that has any, for its longest block; others begin like it.
+    fn add_classes(&mut self, coded: &Coded, blocks: &[(BlockSpec, Vec<u8>)]) {
+        let Some((longest, _)) = blocks.iter().max_by_key(|(spec, _)| spec.elements) else {
+            return;
+        };
+        if !longest.has_classes() {
+            return;
+        }
+        // Either way of telling, by turns.
+        let by_element = self.subject.plan.states_per_lane == 2;
+        let first_table = self.tables.len() as u32;
+        self.class_lists.push(ClassLists::new(longest, first_table, by_element));
+        self.tables.extend(coded.by_class.decode.iter().map(|table| KernelTable {
+            entries: table.entries().map(|entry| entry.0),
+            expanded: [0; ALPHABET],
+        }));
+    }
+
     fn add_task(&mut self, spec: &BlockSpec, bytes: &[u8]) {
         let mut block = Buffer::new(bytes);
         let mut output = Buffer::new(&vec![0xAA; spec.decoded_bytes()]);
@@ -118,6 +141,7 @@ impl<'a> Batch<'a> {
             elements: spec.elements as u32,
             specs: self.specs.len() as u32 - 1,
             status: self.tasks.len() as u32,
+            first: FIRST_ELEMENT,
         });
         self.blocks.push(block);
         self.outputs.push(output);
@@ -129,7 +153,11 @@ impl<'a> Batch<'a> {
             kinds: [plane_kind::RAW; 8],
             constants: [0; 8],
             tables: [0; 8],
-            rotated: u32::from(layout.rotated),
+            arrangement: match planes[self.subject.plan.width() - 1] {
+                PlaneCoding::Heads { .. } => arrangement::HEAD_FIRST,
+                _ if layout.rotated => arrangement::ROTATED,
+                _ => arrangement::PLAIN,
+            },
             states_per_lane: states_per_lane as u32,
         };
         let mut table = self.tables.len() as u32;
@@ -143,7 +171,16 @@ impl<'a> Batch<'a> {
                 PlaneCoding::Symbols => plane_kind::SYMBOLS,
                 PlaneCoding::Pairs => plane_kind::PAIRS,
                 PlaneCoding::NibblePairs => plane_kind::NIBBLE_PAIRS,
+                PlaneCoding::Classes => plane_kind::CLASSES,
+                PlaneCoding::Heads { base } => {
+                    specs.constants[plane] = base;
+                    plane_kind::HEADS
+                }
+                PlaneCoding::InHeads => plane_kind::IN_HEADS,
             };
+            if is_by_class(planes[plane]) {
+                specs.tables[plane] = self.class_lists.len() as u32;
+            }
             if tables.is_some() {
                 specs.tables[plane] = table;
                 table += 1;
@@ -156,11 +193,14 @@ impl<'a> Batch<'a> {
     pub(crate) fn run(mut self, conditions: Conditions) -> Result<Vec<Decoded>, EmulationError> {
         let mut counters = vec![0u32; self.groups.len()];
         let mut found = vec![status::NOT_DECODED; self.tasks.len()];
-        let grid = self.grid(conditions, &mut counters, &mut found);
         let (groups, group_count) = (self.groups.as_ptr(), self.groups.len() as u32);
         let (tasks, tables, specs) =
             (self.tasks.as_ptr(), self.tables.as_ptr(), self.specs.as_ptr());
+        let classes: Vec<KernelClasses> = self.class_lists.iter().map(ClassLists::record).collect();
+        let classes_at = classes.as_ptr();
         let (counters_at, found_at) = (counters.as_mut_ptr(), found.as_mut_ptr());
+        let mut grid = self.grid(conditions, &mut counters, &mut found);
+        grid.global.iter_mut().for_each(|global| global.push(GlobalRange::readable(&classes)));
         match self.subject.kernel {
             // SAFETY: all lists live on; the emulator refuses whatever lies outside of them.
             Kernel::Fast(kernel) => launch(&grid, move || unsafe {
@@ -168,7 +208,16 @@ impl<'a> Batch<'a> {
             })?,
             // SAFETY: as above.
             Kernel::General(kernel) => launch(&grid, move || unsafe {
-                kernel(groups, group_count, counters_at, tasks, tables, found_at, specs);
+                kernel(
+                    groups,
+                    group_count,
+                    counters_at,
+                    tasks,
+                    tables,
+                    found_at,
+                    specs,
+                    classes_at,
+                );
             })?,
         }
         for (group, taken) in self.groups.iter().zip(counters) {
@@ -188,6 +237,10 @@ impl<'a> Batch<'a> {
             GlobalRange::writable(counters),
             GlobalRange::writable(found),
         ];
+        for lists in &self.class_lists {
+            global.extend(lists.bytes().map(GlobalRange::readable));
+            global.push(GlobalRange::readable(lists.tables()));
+        }
         global.extend(self.blocks.iter().map(|block| block.range(false)));
         global.extend(self.outputs.iter().map(|output| output.range(true)));
         Grid {

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use codec::block::PlaneCoding::{self, Constant, NibblePairs, Pairs, Raw, Symbols};
+use codec::block::PlaneCoding::{
+    self, Classes, Constant, Heads, InHeads, NibblePairs, Pairs, Raw, Symbols,
+};
 use codec::constants::MAX_WIDTH;
-use codec::device::{BlockTask, KernelTable, PlaneSpecs, TaskGroup, staging};
+use codec::device::{BlockTask, KernelClasses, KernelTable, PlaneSpecs, TaskGroup, staging};
 use codec::split::{ElementLayout, Width};
 use gpu_kernels::{fast, general};
 
@@ -21,6 +23,7 @@ type GeneralKernel = unsafe fn(
     *const KernelTable,
     *mut u32,
     *const PlaneSpecs,
+    *const KernelClasses,
 );
 
 /// A kernel's entry point.
@@ -86,7 +89,7 @@ pub(crate) fn fast_subjects() -> Vec<Subject> {
 
 /// The general kernels with plans of every kind of plane.
 pub(crate) fn general_subjects() -> Vec<Subject> {
-    let plans: [(&'static str, GeneralKernel, &[PlaneCoding], bool); 15] = [
+    let plans: [(&'static str, GeneralKernel, &[PlaneCoding], bool); 22] = [
         ("decode_1_general", general::decode_1_general, &[Symbols], true),
         ("decode_1_general", general::decode_1_general, &[Pairs], false),
         ("decode_1_general", general::decode_1_general, &[Pairs], true),
@@ -112,6 +115,28 @@ pub(crate) fn general_subjects() -> Vec<Subject> {
             true,
         ),
         ("decode_8_general", general::decode_8_general, &[Symbols; 8], false),
+        ("decode_1_general", general::decode_1_general, &[Classes], true),
+        ("decode_2_general", general::decode_2_general, &[Raw, Classes], true),
+        ("decode_2_general", general::decode_2_general, &[Symbols, Classes], false),
+        ("decode_2_general", general::decode_2_general, &[InHeads, Heads { base: 113 }], true),
+        (
+            "decode_4_general",
+            general::decode_4_general,
+            &[Raw, Raw, InHeads, Heads { base: 113 }],
+            true,
+        ),
+        (
+            "decode_4_general",
+            general::decode_4_general,
+            &[Symbols, Classes, InHeads, Heads { base: 250 }],
+            true,
+        ),
+        (
+            "decode_8_general",
+            general::decode_8_general,
+            &[Raw, Raw, Raw, Raw, Raw, Raw, Classes, Classes],
+            true,
+        ),
     ];
     let subject = |(name, kernel, planes, rotated), states| Subject {
         name,

@@ -103,7 +103,8 @@ fn row_length(shape: &[u64], elements: usize) -> Option<usize> {
     // Packed types have fewer bytes in a row than the shape has numbers.
     let rows = elements.checked_div(usize::try_from(last).ok()?)?;
     let whole = rows > 0 && elements.is_multiple_of(rows);
-    let columns = if last as usize >= LEAST_COLUMNS && whole { elements / rows } else { elements / first };
+    let columns =
+        if last as usize >= LEAST_COLUMNS && whole { elements / rows } else { elements / first };
     (columns >= 2 && columns < 1 << 31 && elements.is_multiple_of(columns)).then_some(columns)
 }
 
@@ -144,9 +145,8 @@ mod tests {
 
     #[test]
     fn the_window_of_heads_lies_where_most_exponents_are() {
-        let bytes: Vec<u8> = (0..4096u32)
-            .flat_map(|i| (((100 + i % 15) as u16) << 7 | 5).to_le_bytes())
-            .collect();
+        let bytes: Vec<u8> =
+            (0..4096u32).flat_map(|i| (((100 + i % 15) as u16) << 7 | 5).to_le_bytes()).collect();
         let layout = ElementLayout { width: Width::Two, rotated: true };
         assert_eq!(head_base(layout, &bytes), 100);
     }
