@@ -612,6 +612,7 @@ macro_rules! general_kernels {
         /// their `specs` are positions in `specs`, and those of planes by class in `classes`, whose
         /// lists are readable and hold no class without a table.
         #[kernel]
+        #[allow(clippy::too_many_arguments, reason = "a launch has no structures to pass")]
         pub unsafe fn $name(
             groups: *const codec::device::TaskGroup,
             group_count: u32,

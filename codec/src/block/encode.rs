@@ -61,7 +61,7 @@ pub fn encode_block(
     out: &mut [u8],
 ) -> usize {
     let classes = &PlaneClasses::default();
-    encode_block_by(Reference, spec, tables, classes, elements, scratch, words, out)
+    encode_block_by(Reference, spec, (tables, classes), elements, scratch, words, out)
 }
 
 /// The same for blocks some of whose planes are coded by class: `classes` are theirs.
@@ -74,7 +74,7 @@ pub fn encode_classed_block(
     words: &mut [u16],
     out: &mut [u8],
 ) -> usize {
-    encode_block_by(Reference, spec, tables, classes, elements, scratch, words, out)
+    encode_block_by(Reference, spec, (tables, classes), elements, scratch, words, out)
 }
 
 /// The parts of encoding that have faster ways than the reference's.
@@ -130,8 +130,7 @@ impl Parts for Reference {
 pub(crate) fn encode_block_by(
     by: impl Parts,
     spec: &BlockSpec,
-    tables: &EncodeTables<'_>,
-    classes: &PlaneClasses<'_, EncodeTable>,
+    (tables, classes): (&EncodeTables<'_>, &PlaneClasses<'_, EncodeTable>),
     elements: &[u8],
     scratch: &mut [u8],
     words: &mut [u16],

@@ -41,7 +41,7 @@ pub(super) unsafe fn encode_block<L: Lanes>(
 ) -> usize {
     let classes = &PlaneClasses::default();
     let by = Vectors::<L>(PhantomData);
-    encode_block_by(by, spec, tables, classes, elements, scratch, words, out)
+    encode_block_by(by, spec, (tables, classes), elements, scratch, words, out)
 }
 
 /// [`symbols_by`] way of `L`.

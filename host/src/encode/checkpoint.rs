@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use codec::constants::{MAX_BLOCK_ELEMENTS, MIN_BLOCK_ELEMENTS};
 
-use super::classes::find_classes;
+use super::classes::{TensorClasses, find_classes};
 use super::layout::element_layout;
 use super::profile::Profile;
 use super::report::{EncodeReport, TensorReport};
@@ -234,7 +234,8 @@ fn encode_tensors(
         Profile::Max => find_classes(file, header, is_tiled, &mut workshop.pool),
     };
     for (builder, classes) in builders.iter_mut().zip(&classes) {
-        builder.record.classes.extend(classes.iter().map(|classes| classes.record.clone()));
+        let records = classes.iter().flat_map(TensorClasses::records);
+        builder.record.classes.extend(records.cloned());
     }
     let mut window = Window::default();
     for (tensor, entry) in header.tensors.iter().enumerate() {

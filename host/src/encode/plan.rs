@@ -8,7 +8,7 @@ use codec::rans::normalize;
 use codec::split::{ElementLayout, Width};
 use rayon::prelude::*;
 
-use super::classes::SymbolKind;
+use super::classes::{SymbolKind, TensorClasses};
 use super::cluster::{Group, group_blocks};
 use super::histogram::{PlaneCounts, count_bytes};
 use super::pairs::{PairCounts, TableChoice, choose_symbol_table};
@@ -22,13 +22,20 @@ use crate::spares::Spares;
 /// second stream halves the decoder's speed.
 const LOWER_PLANE_GAIN: f64 = 1.0 / 64.0;
 
+/// The same where only the rows that gain are coded in other than eight bits.
+const EXACT_GAIN: f64 = 1.0 / 256.0;
+/// Bits that such a stream takes beside its symbols, at most.
+const EXACT_STREAM_BITS: f64 = 2.0 * 1024.0;
+
 /// The blocks of one segment, a run of blocks of one tensor.
 pub(crate) struct Segment<'a, 'room> {
     pub(crate) layout: ElementLayout,
     pub(crate) states_per_lane: usize,
     pub(crate) profile: Profile,
-    /// What the last planes are coded as, where that is by class.
-    pub(crate) by_class: Option<SymbolKind>,
+    /// The tensor's classes, if it is coded by class.
+    pub(crate) classes: Option<&'a TensorClasses>,
+    /// Number in the tensor of the segment's first element.
+    pub(crate) first_element: u64,
     /// Elements of each block, little-endian.
     pub(crate) blocks: Vec<&'a [u8]>,
     /// Counts of each block's planes, estimated by the profile's sample.
@@ -43,7 +50,7 @@ type PlanePlan = Vec<PlaneRecord>;
 /// The plan of each block of `segment`. New tables go to `pool`.
 pub(crate) fn plan_segment(pool: &mut TablePool, segment: &Segment<'_, '_>) -> Vec<PlanRecord> {
     let width = segment.layout.width.bytes();
-    let classed = match segment.by_class {
+    let classed = match segment.classes.map(|classes| classes.symbols) {
         None => vec![],
         Some(SymbolKind::TopByte) => vec![PlaneRecord::Classes(0)],
         Some(SymbolKind::Head { base }) => {
@@ -63,8 +70,11 @@ fn plan_plane(pool: &mut TablePool, segment: &Segment<'_, '_>, plane: usize) -> 
     for (block, record) in records.iter_mut().enumerate() {
         match only_value(&segment.counts[block][plane]) {
             Some(value) => *record = PlaneRecord::Constant(value),
-            None if segment.elements(block) > 0 => varied.push(block),
-            None => {}
+            None if segment.elements(block) == 0 => {}
+            None => match segment.exact_rows_record(block, plane) {
+                Some(by_class) => *record = by_class,
+                None => varied.push(block),
+            },
         }
     }
     if plane + 1 < segment.layout.width.bytes() && !segment.may_gain(plane, &varied) {
@@ -214,6 +224,18 @@ fn pair_kind(layout: ElementLayout, plane: usize, values: &[u64; ALPHABET]) -> O
 impl Segment<'_, '_> {
     fn elements(&self, block: usize) -> usize {
         self.blocks[block].len() / self.layout.width.bytes()
+    }
+
+    /// The record of a lower plane of which enough rows are exact numbers of a smaller type.
+    fn exact_rows_record(&self, block: usize, plane: usize) -> Option<PlaneRecord> {
+        let exact = self.classes?.exact.as_ref()?;
+        let before: usize = (0..block).map(|block| self.elements(block)).sum();
+        let elements = self.elements(block);
+        let first = self.first_element + before as u64;
+        let bits = exact.bits(plane, first, elements) + EXACT_STREAM_BITS;
+        let raw = 8.0 * elements as f64;
+        // The record of the heads' classes is the first.
+        (bits < raw * (1.0 - EXACT_GAIN)).then_some(PlaneRecord::Classes(1 + plane as u32))
     }
 
     /// Bits that a stream takes beside its symbols: header, alignment, padding symbols, and half of

@@ -17,7 +17,7 @@ use super::profile::Profile;
 use super::tables::TablePool;
 use super::tiles::TensorTiling;
 use crate::error::Result;
-use crate::format::PlanRecord;
+use crate::format::{PlanRecord, PlaneRecord};
 use crate::hash::xxh3;
 use crate::simd::level;
 use crate::spares::Spares;
@@ -135,7 +135,8 @@ impl Workshop {
                 layout: tiling.map_or(layout, TensorTiling::layout),
                 states_per_lane,
                 profile: input.profile,
-                by_class: classes.map(|classes| classes.symbols),
+                classes,
+                first_element: input.first_element,
                 blocks: blocks.map(|(block, coded)| coded.as_deref().unwrap_or(block)).collect(),
                 counts,
                 rooms,
@@ -222,6 +223,21 @@ impl PlannedBlock<'_> {
     fn split_elements(&self) -> &[u8] {
         self.coded.as_deref().unwrap_or(self.elements)
     }
+
+    /// The tables of a plane by class, none for others. Which of them each element takes goes to
+    /// `choice`.
+    fn fill_choice(&self, record: PlaneRecord, choice: &mut [u8]) -> &[u32] {
+        let Some(number) = record.classes() else { return &[] };
+        if let Some(tiling) = self.tiling {
+            let Some(classes) = tiling.classes(record) else { return &[] };
+            tiling.block(self.first_element, choice.len()).fill_choice(&classes.choice, choice);
+            return &classes.tables;
+        }
+        let records = self.classes.map(TensorClasses::records).into_iter().flatten();
+        let Some(classes) = records.into_iter().nth(number as usize) else { return &[] };
+        classes.map().fill(self.first_element, choice);
+        &classes.tables
+    }
 }
 
 /// One thread's buffers.
@@ -252,17 +268,11 @@ impl BlockEncoder {
         grow(&mut self.scratch, encode_scratch_bytes(&spec));
         grow(&mut self.words, encode_scratch_words(&spec));
         grow(&mut self.out, max_block_bytes(&spec));
-        let length = match (block.tiling, block.classes) {
-            (Some(tiling), _) if spec.has_classes() => {
-                self.encode_by_tile_class(pool, block, &spec, &tables, tiling)
-            }
-            (None, Some(classes)) if spec.has_classes() => {
-                self.encode_by_class(pool, block, &spec, &tables, classes)
-            }
-            _ => {
-                let Self { scratch, words, out, .. } = self;
-                level().encode_block(&spec, &tables, block.split_elements(), scratch, words, out)
-            }
+        let length = if spec.has_classes() {
+            self.encode_by_class(pool, block, &spec, &tables)
+        } else {
+            let Self { scratch, words, out, .. } = self;
+            level().encode_block(&spec, &tables, block.split_elements(), scratch, words, out)
         };
         bytes.clear();
         bytes.extend_from_slice(&self.out[..length]);
@@ -274,38 +284,14 @@ impl BlockEncoder {
         block: &PlannedBlock<'_>,
         spec: &BlockSpec,
         tables: &EncodeTables<'_>,
-        TensorClasses { record, .. }: &TensorClasses,
     ) -> usize {
         let Self { scratch, words, out, choice } = self;
-        choice.resize(spec.elements, 0);
-        record.map().fill(block.first_element, choice);
-        let by_class: Vec<&EncodeTable> =
-            record.tables.iter().map(|&id| &pool.get(id).encode.table).collect();
-        let classes: PlaneClasses<'_, EncodeTable> = std::array::from_fn(|plane| {
-            let by_class = MixedTables { tables: &by_class, choice };
-            block.plan.planes.get(plane)?.classes().map(|_| by_class)
-        });
-        encode_classed_block(spec, tables, &classes, block.elements, scratch, words, out)
-    }
-
-    fn encode_by_tile_class(
-        &mut self,
-        pool: &TablePool,
-        block: &PlannedBlock<'_>,
-        spec: &BlockSpec,
-        tables: &EncodeTables<'_>,
-        tiling: &TensorTiling,
-    ) -> usize {
-        let Self { scratch, words, out, choice } = self;
-        let tiles = tiling.block(block.first_element, spec.elements);
         choice.resize(MAX_WIDTH * spec.elements, 0);
         let mut by_class: [Vec<&EncodeTable>; MAX_WIDTH] = Default::default();
-        let records = block.plan.planes.iter().zip(choice.chunks_exact_mut(spec.elements));
-        for ((record, choice), by_class) in records.zip(&mut by_class) {
-            if let Some(classes) = tiling.classes(*record) {
-                tiles.fill_choice(&classes.choice, choice);
-                by_class.extend(classes.tables.iter().map(|&id| &pool.get(id).encode.table));
-            }
+        let planes = block.plan.planes.iter().zip(choice.chunks_exact_mut(spec.elements));
+        for ((record, choice), by_class) in planes.zip(&mut by_class) {
+            let ids = block.fill_choice(*record, choice);
+            by_class.extend(ids.iter().map(|&id| &pool.get(id).encode.table));
         }
         let classes: PlaneClasses<'_, EncodeTable> = std::array::from_fn(|plane| {
             block.plan.planes.get(plane)?.classes()?;

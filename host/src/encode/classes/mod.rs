@@ -9,6 +9,7 @@
 //! classes of one tensor's sample, [`whole`] those of all its rows.
 
 mod costs;
+mod exact;
 mod sample;
 mod shared;
 mod subject;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+pub(crate) use self::exact::ExactRows;
 use self::sample::Sample;
 use self::shared::SharedTables;
 use self::subject::Subject;
@@ -38,6 +40,15 @@ pub(crate) struct TensorClasses {
     /// What is coded by class.
     pub(crate) symbols: SymbolKind,
     pub(crate) record: ClassesRecord,
+    /// Rows of F32 numbers that are exactly numbers of a smaller type.
+    pub(crate) exact: Option<ExactRows>,
+}
+
+impl TensorClasses {
+    /// All records, in the order in which planes name them.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &ClassesRecord> {
+        std::iter::once(&self.record).chain(self.exact.iter().flat_map(|exact| &exact.records))
+    }
 }
 
 /// The classes of each tensor of a file that gains by them and is not `excluded`. New tables go to

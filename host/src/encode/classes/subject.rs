@@ -105,7 +105,7 @@ fn row_length(shape: &[u64], elements: usize) -> Option<usize> {
     let whole = rows > 0 && elements.is_multiple_of(rows);
     let columns =
         if last as usize >= LEAST_COLUMNS && whole { elements / rows } else { elements / first };
-    (columns >= 2 && columns < 1 << 31 && elements.is_multiple_of(columns)).then_some(columns)
+    ((2..1 << 31).contains(&columns) && elements.is_multiple_of(columns)).then_some(columns)
 }
 
 /// The base from which heads can name the most exponents: found on a sample.

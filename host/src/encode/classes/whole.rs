@@ -4,6 +4,7 @@ use codec::constants::ALPHABET;
 use codec::rans::{is_escaped_head, normalize};
 use rayon::prelude::*;
 
+use super::exact::find_exact_rows;
 use super::sample::{Sample, nearest_row, prior_bits, row_costs};
 use super::shared::SharedTables;
 use super::subject::{Subject, SymbolKind};
@@ -89,11 +90,15 @@ pub(super) fn choose(
         .enumerate()
         .map(|(number, table)| table.filter(|_| used(number)).map(|table| pool.add(table)))
         .collect();
-    chosen.into_iter().map(|tensor| (tensor.subject.tensor, tensor.into_classes(&ids))).collect()
+    let with_exact_rows = |tensor: Classified<'_>| {
+        let (number, exact) = (tensor.subject.tensor, find_exact_rows(&tensor.subject, pool));
+        (number, TensorClasses { exact, ..tensor.into_classes(&ids) })
+    };
+    chosen.into_iter().map(with_exact_rows).collect()
 }
 
 /// A table for `counts`; none where nothing was counted.
-fn table_of(counts: &[u64; ALPHABET]) -> Option<Table> {
+pub(super) fn table_of(counts: &[u64; ALPHABET]) -> Option<Table> {
     let only = counts.iter().position(|&count| count > 0)?;
     let mut counts = *counts;
     // A table has two symbols at least.
@@ -144,6 +149,7 @@ impl Classified<'_> {
         used.retain(|&table| ids[table].is_some());
         let position = |table: &usize| used.binary_search(table).unwrap_or(0) as u8;
         TensorClasses {
+            exact: None,
             symbols: self.subject.symbols,
             record: ClassesRecord {
                 columns: self.subject.columns as u64,

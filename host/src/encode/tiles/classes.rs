@@ -167,9 +167,9 @@ mod tests {
     #[test]
     fn classes_that_differ_get_tables_of_their_own() {
         let mut plane = vec![[0; ALPHABET]; TILE_CLASSES];
-        for class in 0..6 {
+        for (class, counts) in plane.iter_mut().take(6).enumerate() {
             let values = if class % 2 == 0 { 0..4 } else { 100..164 };
-            values.for_each(|value: usize| plane[class][value] = 5000);
+            counts[values].fill(5000);
         }
         let grouping = group(&plane);
         assert_eq!(grouping.sums.len(), 2);
