@@ -25,6 +25,11 @@ struct Grouping {
     bits: f64,
 }
 
+/// About the bits of all planes with tables by class.
+pub(super) fn bits(counts: &ClassCounts) -> f64 {
+    counts.planes.iter().map(|plane| group(plane).bits).sum()
+}
+
 /// The records of all planes, and the classes that they name, if classes save anything.
 pub(super) fn choose(
     counts: &ClassCounts,
@@ -167,9 +172,9 @@ mod tests {
     #[test]
     fn classes_that_differ_get_tables_of_their_own() {
         let mut plane = vec![[0; ALPHABET]; TILE_CLASSES];
-        for class in 0..6 {
+        for (class, counts) in plane.iter_mut().take(6).enumerate() {
             let values = if class % 2 == 0 { 0..4 } else { 100..164 };
-            values.for_each(|value: usize| plane[class][value] = 5000);
+            counts[values].fill(5000);
         }
         let grouping = group(&plane);
         assert_eq!(grouping.sums.len(), 2);
