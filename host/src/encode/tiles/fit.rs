@@ -11,7 +11,9 @@ use super::subject::Subject;
 /// Rounds in which modes are chosen by what residuals cost, and costs found by what was chosen.
 const ROUNDS: usize = 3;
 /// Part of the sub-blocks that must have a mode for it to be tried on all of them.
-const LEAST_SHARE: f64 = 1.0 / 128.0;
+const fn least_share(by_class: bool) -> f64 {
+    if by_class { 1.0 / 128.0 } else { 1.0 / 24.0 }
+}
 /// How much more transforms may take of the sample than predictions alone, to be tried on the whole:
 /// there, tables tell their coefficients better apart.
 const SAMPLE_TOLERANCE: f64 = 1.04;
@@ -145,7 +147,7 @@ impl Fit {
         };
         let total: f64 = pairs.map(bits_of_pair).sum();
         let elements: u32 = candidates.iter().map(|one| one.sub_block.elements()).sum();
-        let modes = used_modes(modes, &mode_bits, &chosen);
+        let modes = used_modes(modes, &mode_bits, &chosen, least_share(by_class));
         let bits_per_element = total / f64::from(elements.max(1));
         Self { columns, coded_width, modes, bits, kinds, bits_per_element }
     }
@@ -175,8 +177,13 @@ impl Fit {
 }
 
 /// The modes that enough sub-blocks have, and their bits.
-fn used_modes(modes: &[Mode], bits: &[f32], chosen: &[usize]) -> Vec<(Mode, f32)> {
-    let least = (chosen.len() as f64 * LEAST_SHARE).ceil() as usize;
+fn used_modes(
+    modes: &[Mode],
+    bits: &[f32],
+    chosen: &[usize],
+    least_share: f64,
+) -> Vec<(Mode, f32)> {
+    let least = (chosen.len() as f64 * least_share).ceil() as usize;
     let share = |number: usize| chosen.iter().filter(|&&chosen| chosen == number).count();
     let numbered = modes.iter().zip(bits).enumerate();
     // There is always something that a sub-block can have.

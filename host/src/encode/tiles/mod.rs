@@ -107,7 +107,7 @@ pub(crate) fn find_tilings(
         .par_iter()
         .map(|entry| {
             let subject = Subject::new(entry, entry.bytes(file).unwrap_or_default())?;
-            let fits = sample::promising(&subject, profile == Profile::Max);
+            let fits = sample::promising(&subject, profile);
             let wholes = fits.iter().map(|fit| Whole::new(subject, fit, block_elements as u32));
             let bits = |whole: &Whole<'_>| match profile {
                 Profile::Fast => whole.tiled_bits,

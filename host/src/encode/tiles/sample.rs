@@ -10,13 +10,36 @@ use codec::tile::{
 use super::entropy_bits;
 use super::fit::Fit;
 use super::subject::Subject;
+use crate::encode::profile::Profile;
 
-/// Tiles of a first look.
-const FEW_TILES: usize = 24;
-/// Tiles that modes are fitted to.
-const MANY_TILES: usize = 192;
-/// Part of the sample's bits that must be saved for a second look: more than chance saves.
-const LEAST_PROMISE: f64 = 0.02;
+/// How closely a profile looks.
+struct Effort {
+    /// Elements that a tensor must have for tiles to be worth a look.
+    least_elements: usize,
+    /// Tiles of a first look.
+    few_tiles: usize,
+    /// Part of their bits that must be saved for a second look: more than chance saves.
+    least_promise: f64,
+    /// Tiles that modes are fitted to.
+    many_tiles: usize,
+}
+
+impl Effort {
+    fn of(profile: Profile) -> Self {
+        match profile {
+            Profile::Fast => {
+                Self { least_elements: 1 << 14, few_tiles: 12, least_promise: 0.05, many_tiles: 96 }
+            }
+            Profile::Max => Self {
+                least_elements: 1 << 11,
+                few_tiles: 24,
+                least_promise: 0.02,
+                many_tiles: 320,
+            },
+        }
+    }
+}
+
 /// The highest planes, which a first look counts: lower ones are noise in most tensors.
 const PLANES: usize = 2;
 
@@ -27,15 +50,19 @@ pub(super) struct SampledTile {
 }
 
 /// The modes fitted to a tensor with the row length that suits them best, in one or two ways; none if
-/// it does not promise to gain. `by_class` where tables may be chosen by class.
-pub(super) fn promising(subject: &Subject<'_>, by_class: bool) -> Vec<Fit> {
+/// it does not promise to gain. With the profile max, tables may be chosen by class.
+pub(super) fn promising(subject: &Subject<'_>, profile: Profile) -> Vec<Fit> {
+    let effort = Effort::of(profile);
+    if subject.elements < effort.least_elements {
+        return Vec::new();
+    }
     let rows = subject.row_lengths().filter(|&columns| {
-        let tiles = sample(subject, columns, FEW_TILES);
-        promise(subject, &tiles) >= LEAST_PROMISE
+        let tiles = sample(subject, columns, effort.few_tiles);
+        promise(subject, &tiles) >= effort.least_promise
     });
     let fits = rows.map(|columns| {
-        let tiles = sample(subject, columns, MANY_TILES);
-        Fit::of_sample(subject, columns, &tiles, by_class)
+        let tiles = sample(subject, columns, effort.many_tiles);
+        Fit::of_sample(subject, columns, &tiles, profile == Profile::Max)
     });
     let bits =
         |fits: &[Fit]| fits.iter().map(|fit| fit.bits_per_element).fold(f64::INFINITY, f64::min);
