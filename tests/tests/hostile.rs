@@ -124,13 +124,11 @@ fn a_changed_index_with_right_checksums_is_harmless() {
 fn a_changed_index_of_tiles_with_right_checksums_is_harmless() {
     let tensor = SmoothTable::rotary_cosines(130, 20).as_i8();
     let original = safetensors_file(&[tensor]).unwrap();
-    for profile in [Profile::Fast, Profile::Max] {
-        let options = EncodeOptions { block_elements: 2048, ..EncodeOptions::of(profile) };
-        let (encoded, _) = encode_safetensors_bytes(&original, &options).unwrap();
-        let checkpoint = Checkpoint::from_bytes(encoded.clone()).unwrap();
-        assert!(checkpoint.tensors().all(|tensor| !tensor.tile_modes().is_empty()));
-        assert_changed_indexes_are_harmless(&original, &Parts::of(&encoded));
-    }
+    let options = EncodeOptions { block_elements: 2048, ..EncodeOptions::of(Profile::Max) };
+    let (encoded, _) = encode_safetensors_bytes(&original, &options).unwrap();
+    let checkpoint = Checkpoint::from_bytes(encoded.clone()).unwrap();
+    assert!(checkpoint.tensors().all(|tensor| !tensor.tile_modes().is_empty()));
+    assert_changed_indexes_are_harmless(&original, &Parts::of(&encoded));
 }
 
 /// Single bits, absurd numbers, and ends.

@@ -25,6 +25,11 @@ struct Grouping {
     bits: f64,
 }
 
+/// About the bits of all planes with tables by class.
+pub(super) fn bits(counts: &ClassCounts) -> f64 {
+    counts.planes.iter().map(|plane| group(plane).bits).sum()
+}
+
 /// The records of all planes, and the classes that they name, if classes save anything.
 pub(super) fn choose(
     counts: &ClassCounts,

@@ -3,16 +3,20 @@
 use codec::constants::{ALPHABET, TILE_SIDE};
 use codec::split::Width;
 use codec::tile::{Mode, SUB_BLOCK_ELEMENTS, SubBlock, TILE_ELEMENTS, class, forward_sub_block};
+use rayon::prelude::*;
 
 use super::sample::SampledTile;
 use super::subject::Subject;
 
 /// Rounds in which modes are chosen by what residuals cost, and costs found by what was chosen.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 3;
 /// Part of the sub-blocks that must have a mode for it to be tried on all of them.
-const LEAST_SHARE: f64 = 1.0 / 128.0;
-/// Part of the bits that transforms must save over predictions alone: they take twice the planes.
-const TRANSFORM_GAIN: f64 = 1.0 / 256.0;
+const fn least_share(by_class: bool) -> f64 {
+    if by_class { 1.0 / 128.0 } else { 1.0 / 24.0 }
+}
+/// How much more transforms may take of the sample than predictions alone, to be tried on the whole:
+/// there, tables tell their coefficients better apart.
+const SAMPLE_TOLERANCE: f64 = 1.04;
 /// What a byte that does not occur counts, so that it has a cost.
 const UNSEEN: f32 = 0.25;
 
@@ -77,30 +81,32 @@ struct Candidates {
 }
 
 impl Fit {
-    /// The better of predictions alone and, for elements of one byte, all modes; `by_class` where
-    /// tables may be chosen by class.
-    pub(super) fn best(
+    /// A fit of predictions alone and, for elements of one byte, one of all modes, if transforms suit
+    /// the sample; `by_class` where tables may be chosen by class.
+    pub(super) fn of_sample(
         subject: &Subject<'_>,
         columns: u32,
         tiles: &[SampledTile],
         by_class: bool,
-    ) -> Self {
+    ) -> Vec<Self> {
         let width = subject.format.width();
         let predictions: Vec<Mode> =
             Mode::ALL.into_iter().filter(|mode| mode.transforms().is_none()).collect();
+        // Transforms come last, so that both choose from the same.
+        let modes: &[Mode] = if width == Width::One { &Mode::ALL } else { &predictions };
+        let candidates: Vec<Candidates> =
+            tiles.par_iter().flat_map_iter(|tile| candidates_of(subject, tile, modes)).collect();
         let new = |modes: &[Mode], coded_width| {
-            let candidates: Vec<Candidates> =
-                tiles.iter().flat_map(|tile| candidates_of(subject, tile, modes)).collect();
             Self::new(columns, &candidates, modes, coded_width, by_class)
         };
-        let predicted = new(&predictions, width);
         if width != Width::One {
-            return predicted;
+            return vec![new(modes, width)];
         }
-        let all = new(&Mode::ALL, Width::Two);
-        let gains = all.bits_per_element < predicted.bits_per_element * (1.0 - TRANSFORM_GAIN);
+        let (predicted, all) =
+            rayon::join(|| new(&predictions, width), || new(&Mode::ALL, Width::Two));
+        let promising = all.bits_per_element < predicted.bits_per_element * SAMPLE_TOLERANCE;
         let transforms = all.modes.iter().any(|(mode, _)| mode.transforms().is_some());
-        if gains && transforms { all } else { predicted }
+        if promising && transforms { vec![predicted, all] } else { vec![predicted] }
     }
 
     fn new(
@@ -117,7 +123,7 @@ impl Fit {
         // together: what never occurs seems dear, and would never be chosen.
         let first = |transforms: bool| -> Vec<usize> {
             let wanted = |mode: usize| modes[mode].transforms().is_some() == transforms;
-            candidates.iter().map(|candidates| candidates.smallest(wanted)).collect()
+            candidates.iter().map(|one| one.smallest(modes.len(), wanted)).collect()
         };
         let (mut chosen, transformed) = (first(false), first(true));
         let mut mode_bits = vec![0f32; modes.len()];
@@ -128,8 +134,9 @@ impl Fit {
         };
         for _ in 0..ROUNDS {
             for (candidates, chosen) in candidates.iter().zip(&mut chosen) {
-                *chosen = candidates
-                    .cheapest(|mode, _| mode_bits[mode] + cost_of(candidates, mode, &bits));
+                *chosen = candidates.cheapest(modes.len(), |mode, _| {
+                    mode_bits[mode] + cost_of(candidates, mode, &bits)
+                });
             }
             mode_bits = bits_of_modes(&chosen, modes.len());
             bits = bits_of(&[&chosen]);
@@ -140,7 +147,7 @@ impl Fit {
         };
         let total: f64 = pairs.map(bits_of_pair).sum();
         let elements: u32 = candidates.iter().map(|one| one.sub_block.elements()).sum();
-        let modes = used_modes(modes, &mode_bits, &chosen);
+        let modes = used_modes(modes, &mode_bits, &chosen, least_share(by_class));
         let bits_per_element = total / f64::from(elements.max(1));
         Self { columns, coded_width, modes, bits, kinds, bits_per_element }
     }
@@ -170,8 +177,13 @@ impl Fit {
 }
 
 /// The modes that enough sub-blocks have, and their bits.
-fn used_modes(modes: &[Mode], bits: &[f32], chosen: &[usize]) -> Vec<(Mode, f32)> {
-    let least = (chosen.len() as f64 * LEAST_SHARE).ceil() as usize;
+fn used_modes(
+    modes: &[Mode],
+    bits: &[f32],
+    chosen: &[usize],
+    least_share: f64,
+) -> Vec<(Mode, f32)> {
+    let least = (chosen.len() as f64 * least_share).ceil() as usize;
     let share = |number: usize| chosen.iter().filter(|&&chosen| chosen == number).count();
     let numbered = modes.iter().zip(bits).enumerate();
     // There is always something that a sub-block can have.
@@ -202,23 +214,26 @@ fn candidates_of(
 }
 
 impl Candidates {
-    /// The number of the mode that costs least, the first of equals.
-    fn cheapest(&self, cost: impl Fn(usize, &[u32]) -> f32) -> usize {
-        let possible = self.coded.iter().enumerate().filter(|(_, coded)| !coded.is_empty());
+    /// The number of that of the first `modes` that costs least, the first of equals.
+    fn cheapest(&self, modes: usize, cost: impl Fn(usize, &[u32]) -> f32) -> usize {
+        let possible =
+            self.coded[..modes].iter().enumerate().filter(|(_, coded)| !coded.is_empty());
         let costs = possible.map(|(mode, coded)| (mode, cost(mode, coded)));
         costs.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(mode, _)| mode)
     }
 
     /// The number of the mode that leaves the smallest numbers, among those `wanted` if there are any.
-    fn smallest(&self, wanted: impl Fn(usize) -> bool) -> usize {
+    fn smallest(&self, modes: usize, wanted: impl Fn(usize) -> bool) -> usize {
         const DEAR: f32 = 1e6;
-        self.cheapest(|mode, coded| magnitude_bits(coded) + if wanted(mode) { 0.0 } else { DEAR })
+        self.cheapest(modes, |mode, coded| {
+            magnitude_bits(coded) + if wanted(mode) { 0.0 } else { DEAR }
+        })
     }
 }
 
 /// A first guess at the cost of residuals: twice the digits of small ones, as in Elias gamma code.
 fn magnitude_bits(coded: &[u32]) -> f32 {
-    coded.iter().map(|&value| 1.0 + 2.0 * (value as f32 + 1.0).log2()).sum()
+    coded.iter().map(|&value| (2 * (u64::from(value) + 1).ilog2() + 1) as f32).sum()
 }
 
 fn cost(bits: &PlaneBits, planes: usize, kinds: impl Iterator<Item = usize>, coded: &[u32]) -> f32 {

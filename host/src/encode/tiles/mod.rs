@@ -107,8 +107,16 @@ pub(crate) fn find_tilings(
         .par_iter()
         .map(|entry| {
             let subject = Subject::new(entry, entry.bytes(file).unwrap_or_default())?;
-            let fit = sample::promising(&subject, profile == Profile::Max)?;
-            Some(Whole::new(subject, &fit, block_elements as u32)).filter(Whole::is_worth_it)
+            let fits = sample::promising(&subject, profile);
+            let wholes = fits.iter().map(|fit| Whole::new(subject, fit, block_elements as u32));
+            let bits = |whole: &Whole<'_>| match profile {
+                Profile::Fast => whole.tiled_bits,
+                Profile::Max => whole.mode_bits + classes::bits(&whole.counts),
+            };
+            let bits_and_wholes = wholes.map(|whole| (bits(&whole), whole));
+            // The first of equals: predictions alone.
+            let best = bits_and_wholes.reduce(|best, one| if one.0 < best.0 { one } else { best });
+            best.map(|(_, whole)| whole).filter(Whole::is_worth_it)
         })
         .collect();
     candidates

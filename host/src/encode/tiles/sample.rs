@@ -7,18 +7,41 @@ use codec::tile::{
     load_tile,
 };
 
+use super::entropy_bits;
 use super::fit::Fit;
 use super::subject::Subject;
-use super::{Histogram, entropy_bits};
+use crate::encode::profile::Profile;
 
-/// Tiles of a first look.
-const FEW_TILES: usize = 24;
-/// Tiles that modes are fitted to.
-const MANY_TILES: usize = 320;
-/// Part of the sample's bits that some mode must save for a second look.
-const LEAST_PROMISE: f64 = 0.02;
-/// What a first look tries.
-const TELLING_MODES: [Mode; 5] = [Mode::Left, Mode::Top, Mode::Planar, Mode::Skip, Mode::Cosine];
+/// How closely a profile looks.
+struct Effort {
+    /// Elements that a tensor must have for tiles to be worth a look.
+    least_elements: usize,
+    /// Tiles of a first look.
+    few_tiles: usize,
+    /// Part of their bits that must be saved for a second look: more than chance saves.
+    least_promise: f64,
+    /// Tiles that modes are fitted to.
+    many_tiles: usize,
+}
+
+impl Effort {
+    fn of(profile: Profile) -> Self {
+        match profile {
+            Profile::Fast => {
+                Self { least_elements: 1 << 14, few_tiles: 12, least_promise: 0.05, many_tiles: 96 }
+            }
+            Profile::Max => Self {
+                least_elements: 1 << 11,
+                few_tiles: 24,
+                least_promise: 0.02,
+                many_tiles: 320,
+            },
+        }
+    }
+}
+
+/// The highest planes, which a first look counts: lower ones are noise in most tensors.
+const PLANES: usize = 2;
 
 /// A tile of a tensor.
 pub(super) struct SampledTile {
@@ -26,19 +49,26 @@ pub(super) struct SampledTile {
     pub(super) values: TileValues,
 }
 
-/// The modes fitted to a tensor and the row length that suits them best, if it promises to gain;
-/// `by_class` where tables may be chosen by class.
-pub(super) fn promising(subject: &Subject<'_>, by_class: bool) -> Option<Fit> {
+/// The modes fitted to a tensor with the row length that suits them best, in one or two ways; none if
+/// it does not promise to gain. With the profile max, tables may be chosen by class.
+pub(super) fn promising(subject: &Subject<'_>, profile: Profile) -> Vec<Fit> {
+    let effort = Effort::of(profile);
+    if subject.elements < effort.least_elements {
+        return Vec::new();
+    }
     let rows = subject.row_lengths().filter(|&columns| {
-        let tiles = sample(subject, columns, FEW_TILES);
-        promise(subject, &tiles) >= LEAST_PROMISE
+        let tiles = sample(subject, columns, effort.few_tiles);
+        promise(subject, &tiles) >= effort.least_promise
     });
     let fits = rows.map(|columns| {
-        let tiles = sample(subject, columns, MANY_TILES);
-        Fit::best(subject, columns, &tiles, by_class)
+        let tiles = sample(subject, columns, effort.many_tiles);
+        Fit::of_sample(subject, columns, &tiles, profile == Profile::Max)
     });
+    let bits =
+        |fits: &[Fit]| fits.iter().map(|fit| fit.bits_per_element).fold(f64::INFINITY, f64::min);
     // The first of equals.
-    fits.reduce(|best, fit| if fit.bits_per_element < best.bits_per_element { fit } else { best })
+    let best = fits.reduce(|best, fits| if bits(&fits) < bits(&best) { fits } else { best });
+    best.unwrap_or_default()
 }
 
 /// At most `count` tiles from all over a tensor.
@@ -65,32 +95,62 @@ fn sample(subject: &Subject<'_>, columns: u32, count: usize) -> Vec<SampledTile>
     (0..count).map(tile).collect()
 }
 
-/// The part of the sample's bits that the best of the telling modes saves.
+/// The part of the bits that the best of some simple predictions saves, or a transform, by the
+/// entropy of the highest planes. Floats are predicted by their order, which suffices to tell.
 fn promise(subject: &Subject<'_>, tiles: &[SampledTile]) -> f64 {
-    let plain = bits_with(subject, tiles, Mode::None);
-    let modes = TELLING_MODES
-        .into_iter()
-        .filter(|mode| mode.transforms().is_none() || subject.format.width() == Width::One);
-    let best = modes.map(|mode| bits_with(subject, tiles, mode)).fold(f64::INFINITY, f64::min);
-    1.0 - best / plain.max(1.0)
-}
-
-/// Bits of the tiles with one mode, by the entropy of each plane. Sub-blocks that cannot have the
-/// mode have none.
-fn bits_with(subject: &Subject<'_>, tiles: &[SampledTile], mode: Mode) -> f64 {
-    let mut counts: [Histogram; 4] = [[0; ALPHABET]; 4];
-    let mut coded = [0; SUB_BLOCK_ELEMENTS];
+    let mut counts = [[[0u64; ALPHABET]; PLANES]; 5];
+    let unused = 8 * subject.width().saturating_sub(PLANES);
     for SampledTile { tile, values } in tiles {
-        for sub_block in (0..tile.sub_blocks()).map(|number| tile.sub_block(number)) {
-            let fits = mode.transforms().is_none() || sub_block.is_whole();
-            let mode = if fits { mode } else { Mode::None };
-            forward_sub_block(subject.format, values, sub_block, mode, &mut coded);
-            for value in &coded[..sub_block.elements() as usize] {
-                for (counts, byte) in counts.iter_mut().zip(value.to_le_bytes()) {
-                    counts[usize::from(byte)] += 1;
+        for row in 0..tile.height as usize {
+            for column in 2..tile.width as usize {
+                let predictions = simple_predictions(values, row, column);
+                let value = values[row * TILE_SIDE + column];
+                for (counts, predicted) in counts.iter_mut().zip(predictions) {
+                    let residual = subject.format.residual(value, predicted) >> unused;
+                    for (counts, byte) in counts.iter_mut().zip(residual.to_le_bytes()) {
+                        counts[usize::from(byte)] += 1;
+                    }
                 }
             }
         }
     }
-    counts.iter().map(entropy_bits).sum()
+    let bits = counts.map(|planes| planes.iter().map(entropy_bits).sum::<f64>());
+    let best = bits[1..].iter().copied().fold(f64::INFINITY, f64::min);
+    let predicted = 1.0 - best / bits[0].max(1.0);
+    predicted.max(promise_of_transforms(subject, tiles))
+}
+
+/// None, left, top, planar, and the second left, where the first row has only left neighbours.
+fn simple_predictions(values: &TileValues, row: usize, column: usize) -> [i32; 5] {
+    let at = row * TILE_SIDE + column;
+    let (left, skip) = (values[at - 1], values[at - 2]);
+    if row == 0 {
+        return [0, left, 0, left, skip];
+    }
+    let (top, corner) = (values[at - TILE_SIDE], values[at - TILE_SIDE - 1]);
+    [0, left, top, left.wrapping_add(top).wrapping_sub(corner), skip]
+}
+
+/// The same of cosine transforms of a sub-block of each tile.
+fn promise_of_transforms(subject: &Subject<'_>, tiles: &[SampledTile]) -> f64 {
+    if subject.format.width() != Width::One {
+        return 0.0;
+    }
+    let bits = [Mode::None, Mode::Cosine].map(|mode| {
+        let mut counts = [[0u64; ALPHABET]; PLANES];
+        let mut coded = [0; SUB_BLOCK_ELEMENTS];
+        for SampledTile { tile, values } in tiles {
+            let sub_block = tile.sub_block(0);
+            if sub_block.is_whole() {
+                forward_sub_block(subject.format, values, sub_block, mode, &mut coded);
+                for value in coded {
+                    for (counts, byte) in counts.iter_mut().zip(value.to_le_bytes()) {
+                        counts[usize::from(byte)] += 1;
+                    }
+                }
+            }
+        }
+        counts.iter().map(entropy_bits).sum::<f64>()
+    });
+    1.0 - bits[1] / bits[0].max(1.0)
 }

@@ -6,8 +6,6 @@ use crate::encode::layout::element_layout;
 use crate::format::NumberRecord;
 use crate::safetensors::{Dtype, TensorEntry};
 
-/// Elements that a tensor must have for tiles to be worth a look.
-const LEAST_ELEMENTS: usize = 1 << 11;
 /// Elements of a row at most, so that 16 rows can be counted in 32 bits.
 const MOST_COLUMNS: u64 = 1 << 24;
 
@@ -25,15 +23,12 @@ pub(super) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// `None` for a tensor that is small, or whose elements are no numbers of one, two or four bytes.
+    /// `None` for a tensor without rows, or whose elements are no numbers of one, two or four bytes.
     pub(super) fn new(entry: &TensorEntry, bytes: &'a [u8]) -> Option<Self> {
         let layout = element_layout(&entry.dtype);
         let number = number_of(&entry.dtype)?;
         let format = number.format(layout.width)?;
         let elements = bytes.len() / layout.width.bytes();
-        if elements < LEAST_ELEMENTS {
-            return None;
-        }
         let parts = if entry.dtype == Dtype::C64 { 2 } else { 1 };
         let row_lengths = row_lengths(&entry.shape, parts)?;
         Some(Self { bytes, elements, format, number, rotated: layout.rotated, row_lengths })

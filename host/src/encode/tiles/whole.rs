@@ -57,7 +57,9 @@ pub(super) struct Whole<'a> {
     /// Bits of all blocks' elements as they are, each block's planes with tables of their own.
     plain_bits: f64,
     /// The same of coded elements, and of their modes.
-    tiled_bits: f64,
+    pub(super) tiled_bits: f64,
+    /// Bits of the modes alone.
+    pub(super) mode_bits: f64,
 }
 
 /// A block with its modes chosen.
@@ -97,6 +99,7 @@ impl<'a> Whole<'a> {
             counts,
             plain_bits: chosen.iter().map(|block| block.plain_bits).sum(),
             tiled_bits: coded_bits + entropy_bits(&by_mode),
+            mode_bits: entropy_bits(&by_mode),
         }
     }
 
