@@ -79,6 +79,17 @@ pub enum Error {
         actual: u64,
     },
 
+    /// A `.wcodec` file does not end as one.
+    #[error(
+        "{what} was cut off, or never finished: its {bytes} bytes don't end with an end mark; download or copy it again"
+    )]
+    Unfinished {
+        /// The file.
+        what: String,
+        /// Bytes present.
+        bytes: u64,
+    },
+
     /// Input contradicts its own format.
     #[error("{what} is damaged at {location}: {detail}; download or copy it again")]
     Corrupt {
@@ -215,7 +226,7 @@ impl Error {
             Self::Io { .. } => ErrorKind::Io,
             Self::NoSpace { .. } => ErrorKind::NoSpace,
             Self::TargetExists { .. } => ErrorKind::TargetExists,
-            Self::Truncated { .. } => ErrorKind::Truncated,
+            Self::Truncated { .. } | Self::Unfinished { .. } => ErrorKind::Truncated,
             Self::Corrupt { .. } | Self::ChecksumMismatch { .. } => ErrorKind::Corrupt,
             Self::UnsupportedVersion { .. } => ErrorKind::Unsupported,
             Self::InvalidSafetensors { problem, .. } if problem.is_truncation() => {

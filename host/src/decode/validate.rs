@@ -10,6 +10,7 @@ use codec::constants::{MAX_BLOCK_ELEMENTS, MAX_STATES_PER_LANE, MAX_WIDTH, MIN_B
 use super::blocks::layout_of;
 use crate::error::{Result, quoted};
 use crate::format::{Footer, Index, TensorRecord, corrupt, decode_frequencies};
+use crate::safetensors::parse_prefix;
 
 /// Checks an index against the file that it came from.
 pub(crate) fn validate(index: &Index, footer: &Footer, path: &Path) -> Result<()> {
@@ -52,7 +53,30 @@ pub(crate) fn validate(index: &Index, footer: &Footer, path: &Path) -> Result<()
     if payload != footer.payload_bytes {
         return Err(corrupt(path, "the payload", "bytes follow the last tensor's blocks"));
     }
-    Ok(())
+    check_header(index, tensor_bytes.unwrap_or_default(), path)
+}
+
+/// The records repeat what the stored header says: whoever reads the one or the other sees the same
+/// tensors.
+fn check_header(index: &Index, tensor_bytes: u64, path: &Path) -> Result<()> {
+    let header = parse_prefix(&index.header, tensor_bytes)
+        .map_err(|problem| corrupt(path, "the original header", problem.to_string()))?;
+    if header.tensors.len() != index.tensors.len() {
+        return Err(corrupt(path, "the index", "it has another number of tensors than the header"));
+    }
+    let differs = header.tensors.iter().zip(&index.tensors).find(|(entry, record)| {
+        entry.name != record.name
+            || entry.dtype.name() != record.dtype
+            || entry.shape != record.shape
+            || entry.byte_len() != record.bytes
+    });
+    match differs {
+        None => Ok(()),
+        Some((_, record)) => {
+            let what = format!("the index entry of tensor {}", quoted(&record.name));
+            Err(corrupt(path, what, "the original header describes another tensor in its place"))
+        }
+    }
 }
 
 /// The payload bytes of a tensor, or what is wrong with its record.

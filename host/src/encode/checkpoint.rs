@@ -421,7 +421,7 @@ impl<'a, W: Write> Sink<'a, W> {
     fn write_index(&mut self, index: &Index) -> Result<()> {
         let payload_bytes = self.payload();
         self.align()?;
-        let stored = encode_index(index, self.path)?;
+        let stored = encode_index(index, payload_bytes, self.path)?;
         let footer = Footer {
             payload_bytes,
             index_offset: self.written,
