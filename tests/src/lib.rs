@@ -2,6 +2,7 @@
 //! checkpoints made of them, and whether there is a GPU.
 
 mod gpu;
+mod parts;
 mod pattern;
 mod random;
 
@@ -9,6 +10,7 @@ use wcodec::Result;
 use wcodec::safetensors::{Dtype, TensorData, build};
 
 pub use gpu::{REQUIRE_GPU, find_gpu, require_gpu};
+pub use parts::Parts;
 pub use pattern::Pattern;
 pub use random::Random;
 
