@@ -176,6 +176,24 @@ pub enum Error {
         detail: String,
     },
 
+    /// The process was told to end, see [`crate::output::abandon_unfinished`].
+    #[error("{} was not written, because the process was told to end; run it again", quoted_path(path))]
+    Interrupted {
+        /// The output, which is as it was before.
+        path: PathBuf,
+    },
+
+    /// Parts of a file could not be read; all others were.
+    #[error("{what} is damaged: {lost_bytes} of {bytes} bytes are lost, and zeros in their place; download or copy it again if you can")]
+    Incomplete {
+        /// The damaged file.
+        what: String,
+        /// Bytes that are zeros.
+        lost_bytes: u64,
+        /// Bytes of the whole.
+        bytes: u64,
+    },
+
     /// The GPU, its driver or a kernel failed.
     #[error(
         "the GPU cannot {action}: {detail}; decode on the CPU instead, which gives the same bytes"
@@ -238,6 +256,8 @@ impl Error {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Mismatch { .. } => ErrorKind::Mismatch,
             Self::Gpu { .. } => ErrorKind::Gpu,
+            Self::Incomplete { .. } => ErrorKind::Incomplete,
+            Self::Interrupted { .. } => ErrorKind::Interrupted,
             Self::Internal { .. } => ErrorKind::Internal,
         }
     }
@@ -269,6 +289,10 @@ pub enum ErrorKind {
     Mismatch,
     /// The GPU failed.
     Gpu,
+    /// A damaged file was salvaged, and something is missing.
+    Incomplete,
+    /// The process was told to end.
+    Interrupted,
 }
 
 impl ErrorKind {
@@ -282,7 +306,8 @@ impl ErrorKind {
     /// | 4 | `NoSpace` | 10 | `NotFound` |
     /// | 5 | `TargetExists` | 11 | `Mismatch` |
     /// | 6 | `Truncated` | 12 | `Gpu` |
-    /// | 7 | `Corrupt` | | |
+    /// | 7 | `Corrupt` | 13 | `Incomplete` |
+    /// | | | 130 | `Interrupted` |
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Internal => 1,
@@ -296,6 +321,8 @@ impl ErrorKind {
             Self::NotFound => 10,
             Self::Mismatch => 11,
             Self::Gpu => 12,
+            Self::Incomplete => 13,
+            Self::Interrupted => 130,
         }
     }
 }
