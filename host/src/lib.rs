@@ -37,7 +37,9 @@ mod progress;
 mod simd;
 mod spares;
 
-pub use decode::{Checkpoint, Decoded, Element, RestoreOptions, Tensor, VerifyReport};
+pub use decode::{
+    Checkpoint, Decoded, Element, LostRange, RestoreOptions, SalvageReport, Tensor, VerifyReport,
+};
 pub use directory::{
     DirectoryFile, DirectoryReport, encode_directory, restore_directory, verify_directory,
     verify_directory_against,

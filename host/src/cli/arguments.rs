@@ -155,7 +155,8 @@ Examples:
 
 JSON keys for a file: command, input, output, original_bytes, encoded_bytes, ratio, sha256, seconds,
 tensors, device. For a directory: command, input, output, original_bytes, encoded_bytes, ratio,
-seconds, checkpoints, copied, files.
+seconds, checkpoints, copied, files. With --salvage: command, input, output, original_bytes,
+lost_bytes, lost (tensor, start, end, reason), seconds.
 ")]
 pub(super) struct Decode {
     /// The .wcodec file or encoded directory
@@ -166,6 +167,9 @@ pub(super) struct Decode {
     /// What decodes: cpu, cuda:N, or auto (the first GPU, without one the CPU)
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(super) device: DeviceChoice,
+    /// Of a damaged file, write all that is intact, with zeros for the rest, and list what is lost
+    #[arg(long, conflicts_with = "device")]
+    pub(super) salvage: bool,
 }
 
 /// List the tensors of a .wcodec file and how they are stored
