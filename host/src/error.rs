@@ -177,14 +177,19 @@ pub enum Error {
     },
 
     /// The process was told to end, see [`crate::output::abandon_unfinished`].
-    #[error("{} was not written, because the process was told to end; run it again", quoted_path(path))]
+    #[error(
+        "{} was not written, because the process was told to end; run it again",
+        quoted_path(path)
+    )]
     Interrupted {
         /// The output, which is as it was before.
         path: PathBuf,
     },
 
     /// Parts of a file could not be read; all others were.
-    #[error("{what} is damaged: {lost_bytes} of {bytes} bytes are lost, and zeros in their place; download or copy it again if you can")]
+    #[error(
+        "{what} is damaged: {lost_bytes} of {bytes} bytes are lost, and zeros in their place; download or copy it again if you can"
+    )]
     Incomplete {
         /// The damaged file.
         what: String,

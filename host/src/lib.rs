@@ -51,6 +51,7 @@ pub use encode::{
 pub use error::{Error, ErrorKind, Result};
 pub use hash::hex;
 pub use layer::{Decoder, EncodeStats, Encoder, EncoderOptions, TileShape};
+pub use mapped::guard_mapped_files;
 pub use progress::Progress;
 pub use simd::simd_level;
 

@@ -144,7 +144,10 @@ fn parse_json(json: &str, data_bytes: u64) -> Result<Header, SafetensorsProblem>
     check_tiling(&tensors, data_bytes)?;
     // No offset exceeds the data's length, so this is enough for all of them.
     if data_start.checked_add(data_bytes).is_none() {
-        return Err(SafetensorsProblem::HeaderTooLong { header_len: json.len() as u64, limit: u64::MAX - data_bytes });
+        return Err(SafetensorsProblem::HeaderTooLong {
+            header_len: json.len() as u64,
+            limit: u64::MAX - data_bytes,
+        });
     }
     for tensor in &mut tensors {
         tensor.start += data_start;

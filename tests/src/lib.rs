@@ -2,6 +2,7 @@
 //! checkpoints made of them, and whether there is a GPU.
 
 mod gpu;
+mod kills;
 mod parts;
 mod pattern;
 mod random;
@@ -10,6 +11,7 @@ use wcodec::Result;
 use wcodec::safetensors::{Dtype, TensorData, build};
 
 pub use gpu::{REQUIRE_GPU, find_gpu, require_gpu};
+pub use kills::{Kills, kill_at_random};
 pub use parts::Parts;
 pub use pattern::Pattern;
 pub use random::Random;

@@ -37,6 +37,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<Answer> {
     let common = &arguments.common;
     signals::watch()?;
+    wcodec::guard_mapped_files()?;
     start_threads(common.threads)?;
     wcodec::simd_level()?;
     match &arguments.command {

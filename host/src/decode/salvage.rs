@@ -87,6 +87,7 @@ impl Checkpoint {
         if lost.is_empty() {
             self.check_whole(&hash.finalize())?;
         }
+        self.checked(Ok(()))?;
         file.commit()?;
         let seconds = start.elapsed().as_secs_f64();
         Ok(SalvageReport { original_bytes: self.original_bytes(), lost, seconds })

@@ -144,9 +144,7 @@ impl Envelope {
 /// The most that a deflated index may inflate to: what bounds a reader's memory by the length of
 /// the file.
 pub(super) fn max_inflated_bytes(stored_bytes: u64, payload_bytes: u64) -> u64 {
-    stored_bytes
-        .saturating_mul(MAX_INDEX_INFLATION)
-        .min(MAX_UNPAID_INDEX_BYTES.max(payload_bytes))
+    stored_bytes.saturating_mul(MAX_INDEX_INFLATION).min(MAX_UNPAID_INDEX_BYTES.max(payload_bytes))
 }
 
 impl Footer {
