@@ -7,11 +7,13 @@ use libfuzzer_sys::fuzz_target;
 use twox_hash::XxHash3_64;
 use wcodec::safetensors::Dtype;
 use wcodec::{Checkpoint, EncodeOptions, encode_safetensors_bytes};
-use wcodec_fuzz::{Choices, LimitedAllocator, compute_on_this_thread, read_everything};
+use wcodec_fuzz::{
+    Choices, LIMIT_BYTES, LimitedAllocator, compute_on_this_thread, read_everything,
+};
 use wcodec_tests::{Parts, Pattern, Random, TestTensor, safetensors_file};
 
 #[global_allocator]
-static ALLOCATOR: LimitedAllocator = LimitedAllocator;
+static ALLOCATOR: LimitedAllocator = LimitedAllocator::new(LIMIT_BYTES);
 
 struct Subject {
     original: Vec<u8>,

@@ -3,11 +3,13 @@
 
 use libfuzzer_sys::fuzz_target;
 use wcodec::{Checkpoint, EncodeOptions, Profile, encode_safetensors_bytes};
-use wcodec_fuzz::{Choices, LimitedAllocator, compute_on_this_thread, read_everything};
+use wcodec_fuzz::{
+    Choices, LIMIT_BYTES, LimitedAllocator, compute_on_this_thread, read_everything,
+};
 use wcodec_tests::{Pattern, Random, TestTensor, all_dtypes, safetensors_file};
 
 #[global_allocator]
-static ALLOCATOR: LimitedAllocator = LimitedAllocator;
+static ALLOCATOR: LimitedAllocator = LimitedAllocator::new(LIMIT_BYTES);
 
 /// Tensors of a file, and bytes of a tensor.
 const MOST_TENSORS: usize = 3;

@@ -7,11 +7,13 @@ use std::path::Path;
 use libfuzzer_sys::fuzz_target;
 use wcodec::safetensors::{TensorData, build, parse};
 use wcodec::{Checkpoint, Decoder, EncodeOptions, encode_safetensors_bytes};
-use wcodec_fuzz::{Choices, LimitedAllocator, compute_on_this_thread, read_everything};
+use wcodec_fuzz::{
+    Choices, LIMIT_BYTES, LimitedAllocator, compute_on_this_thread, read_everything,
+};
 use wcodec_tests::Parts;
 
 #[global_allocator]
-static ALLOCATOR: LimitedAllocator = LimitedAllocator;
+static ALLOCATOR: LimitedAllocator = LimitedAllocator::new(LIMIT_BYTES);
 
 fuzz_target!(init: compute_on_this_thread(), |bytes: &[u8]| {
     let mut choices = Choices(bytes);

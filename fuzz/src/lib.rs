@@ -1,10 +1,13 @@
 //! What the fuzz targets share: choices read from the fuzzer's bytes, and a limit on memory.
 
 mod choices;
-mod memory;
 
 pub use choices::Choices;
-pub use memory::{LIMIT_BYTES, LimitedAllocator};
+pub use wcodec_tests::LimitedAllocator;
+
+/// The most memory that may be in use at a time. Inputs are a few KiB, so it stands for what a
+/// reader may take above a file's size. The fuzzer itself, which is C++, is not counted.
+pub const LIMIT_BYTES: usize = 64 << 20;
 
 use wcodec::Checkpoint;
 
