@@ -3,8 +3,9 @@
 
 use std::time::Instant;
 
+use wcodec::Checkpoint;
 use wcodec_tests::{
-    LimitedAllocator, Trials, flips, lies, small_file, small_original, truncations,
+    LimitedAllocator, Trials, bombs, flips, lies, small_file, small_original, truncations,
 };
 
 /// Far beyond what is promised, so that a file that takes too much is seen in the figures.
@@ -28,6 +29,14 @@ fn main() -> wcodec::Result<()> {
             peak >> 10,
             start.elapsed().as_secs()
         );
+    }
+    for bomb in bombs() {
+        let peak = ALLOCATOR.peak_of(|| {
+            if Checkpoint::from_bytes(bomb.clone()).is_ok() {
+                println!("a bomb is taken for a good file");
+            }
+        });
+        println!("a bomb of {} bytes: at most {} KiB of memory", bomb.len(), peak >> 10);
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub use memory::LimitedAllocator;
 pub use parts::Parts;
 pub use pattern::Pattern;
 pub use random::Random;
-pub use trials::{Trials, flips, lies, small_file, small_original, truncations};
+pub use trials::{Trials, bombs, flips, lies, small_file, small_original, truncations};
 
 /// Every dtype that the library knows, and one that it doesn't.
 pub fn all_dtypes() -> Vec<Dtype> {

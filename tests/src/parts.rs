@@ -41,18 +41,27 @@ impl Parts {
 
     /// The same with sections aligned to `alignment`, a power of two from 64 to 4096.
     pub fn aligned_file(&self, alignment: usize) -> Vec<u8> {
+        self.stored_file(alignment, &self.index)
+    }
+
+    /// The same with the index deflated.
+    pub fn deflated_file(&self) -> Vec<u8> {
+        let stored = miniz_oxide::deflate::compress_to_vec_zlib(&self.index, 9);
+        self.stored_file(LARGEST_ALIGNMENT, &stored)
+    }
+
+    fn stored_file(&self, alignment: usize, stored: &[u8]) -> Vec<u8> {
         let mut file = b"\x89WCODEC\n\x01\0\0\0".to_vec();
         file.push((LARGEST_ALIGNMENT / alignment).ilog2() as u8);
         file.resize(alignment, 0);
         file.extend_from_slice(&self.payload);
         file.resize(file.len().next_multiple_of(alignment), 0);
-        let index_bytes = self.index.len() as u64;
         let mut footer: Vec<u8> = [
             self.payload.len() as u64,
             file.len() as u64,
-            index_bytes,
-            index_bytes,
-            XxHash3_64::oneshot(&self.index),
+            stored.len() as u64,
+            self.index.len() as u64,
+            XxHash3_64::oneshot(stored),
             1,
         ]
         .iter()
@@ -60,7 +69,7 @@ impl Parts {
         .collect();
         footer.extend(XxHash3_64::oneshot(&footer).to_le_bytes());
         footer.extend_from_slice(b"WCODECix");
-        file.extend_from_slice(&self.index);
+        file.extend_from_slice(stored);
         file.extend_from_slice(&footer);
         file
     }

@@ -130,3 +130,45 @@ pub fn lies(file: &[u8], original: &[u8], step: usize) -> Trials {
     }
     trials
 }
+
+/// Files of some KiB whose indexes inflate to as much as a reader accepts, filled with what takes
+/// the most memory for its length: empty lists, short names, entries of metadata.
+pub fn bombs() -> Vec<Vec<u8>> {
+    const INDEX_BYTES: usize = 4 << 20;
+    // Length of the original, no SHA-256, length of the header, which lacks nothing but its end.
+    let start = |header: usize| {
+        let json = (header as u64).saturating_sub(8);
+        [&u64::MAX.to_le_bytes()[..], &[0], &(header as u64).to_le_bytes(), &json.to_le_bytes()]
+            .concat()
+    };
+    let room = INDEX_BYTES - 64;
+    let filled = |opening: &str, entry: &dyn Fn(usize) -> String| {
+        let mut header = opening.to_owned();
+        for number in 0.. {
+            let entry = entry(number);
+            if header.len() + entry.len() > room {
+                break;
+            }
+            header += &entry;
+        }
+        [&start(header.len() + 8)[..], header.as_bytes(), &[0; 16]].concat()
+    };
+    let metadata = filled(r#"{"__metadata__":{"#, &|number| format!(r#""{number:x}":"","#));
+    let tensors = filled("{", &|number| {
+        format!(r#""{number:x}":{{"dtype":"","shape":[],"data_offsets":[0,0]}},"#)
+    });
+    let shapes = filled("{", &|number| {
+        format!(
+            r#""{number:x}":{{"dtype":"","shape":[{}0],"data_offsets":[0,0]}},"#,
+            "0,".repeat(63)
+        )
+    });
+    // No header, and lists that claim what the zeros after them may just hold, or far more.
+    let lists = [room as u64 / 9, room as u64 / 80, 1 << 32, u64::MAX].map(|count| {
+        let mut index = [&[0; 17][..], &count.to_le_bytes()].concat();
+        index.resize(INDEX_BYTES, 0);
+        index
+    });
+    let indexes = [metadata, tensors, shapes].into_iter().chain(lists);
+    indexes.map(|index| Parts { payload: Vec::new(), index }.deflated_file()).collect()
+}
