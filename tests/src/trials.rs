@@ -135,6 +135,7 @@ pub fn lies(file: &[u8], original: &[u8], step: usize) -> Trials {
 /// the most memory for its length: empty lists, short names, entries of metadata.
 pub fn bombs() -> Vec<Vec<u8>> {
     const INDEX_BYTES: usize = 4 << 20;
+    const LIST_BYTES: usize = 1 << 19;
     // Length of the original, no SHA-256, length of the header, which lacks nothing but its end.
     let start = |header: usize| {
         let json = (header as u64).saturating_sub(8);
@@ -163,12 +164,14 @@ pub fn bombs() -> Vec<Vec<u8>> {
             "0,".repeat(63)
         )
     });
-    // No header, and lists that claim what the zeros after them may just hold, or far more.
-    let lists = [room as u64 / 9, room as u64 / 80, 1 << 32, u64::MAX].map(|count| {
+    // No header, and lists that claim what the zeros after them may just hold, or far more; zeros
+    // would inflate to too much, so these indexes are stored as they are.
+    let lists = [LIST_BYTES as u64 / 9, LIST_BYTES as u64 / 80, 1 << 32, u64::MAX].map(|count| {
         let mut index = [&[0; 17][..], &count.to_le_bytes()].concat();
-        index.resize(INDEX_BYTES, 0);
-        index
+        index.resize(LIST_BYTES, 0);
+        Parts { payload: Vec::new(), index }.file()
     });
-    let indexes = [metadata, tensors, shapes].into_iter().chain(lists);
-    indexes.map(|index| Parts { payload: Vec::new(), index }.deflated_file()).collect()
+    let deflated = [metadata, tensors, shapes]
+        .map(|index| Parts { payload: Vec::new(), index }.deflated_file());
+    deflated.into_iter().chain(lists).collect()
 }
