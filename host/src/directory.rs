@@ -371,8 +371,13 @@ fn check_same_names(encoded: &Tree, originals: &Tree) -> Result<()> {
 }
 
 fn compare_files(left: &Path, right: &Path) -> Result<()> {
-    let (here, there) = (MappedFile::open(left)?, MappedFile::open(right)?);
-    let (here, there) = (here.bytes(), there.bytes());
+    let files = (MappedFile::open(left)?, MappedFile::open(right)?);
+    files
+        .1
+        .checked(files.0.checked(compare_bytes((left, files.0.bytes()), (right, files.1.bytes()))))
+}
+
+fn compare_bytes((left, here): (&Path, &[u8]), (right, there): (&Path, &[u8])) -> Result<()> {
     if here == there {
         return Ok(());
     }

@@ -79,6 +79,17 @@ pub enum Error {
         actual: u64,
     },
 
+    /// A `.wcodec` file does not end as one.
+    #[error(
+        "{what} was cut off, or never finished: its {bytes} bytes don't end with an end mark; download or copy it again"
+    )]
+    Unfinished {
+        /// The file.
+        what: String,
+        /// Bytes present.
+        bytes: u64,
+    },
+
     /// Input contradicts its own format.
     #[error("{what} is damaged at {location}: {detail}; download or copy it again")]
     Corrupt {
@@ -165,6 +176,29 @@ pub enum Error {
         detail: String,
     },
 
+    /// The process was told to end, see [`crate::output::abandon_unfinished`].
+    #[error(
+        "{} was not written, because the process was told to end; run it again",
+        quoted_path(path)
+    )]
+    Interrupted {
+        /// The output, which is as it was before.
+        path: PathBuf,
+    },
+
+    /// Parts of a file could not be read; all others were.
+    #[error(
+        "{what} is damaged: {lost_bytes} of {bytes} bytes are lost, and zeros in their place; download or copy it again if you can"
+    )]
+    Incomplete {
+        /// The damaged file.
+        what: String,
+        /// Bytes that are zeros.
+        lost_bytes: u64,
+        /// Bytes of the whole.
+        bytes: u64,
+    },
+
     /// The GPU, its driver or a kernel failed.
     #[error(
         "the GPU cannot {action}: {detail}; decode on the CPU instead, which gives the same bytes"
@@ -215,7 +249,7 @@ impl Error {
             Self::Io { .. } => ErrorKind::Io,
             Self::NoSpace { .. } => ErrorKind::NoSpace,
             Self::TargetExists { .. } => ErrorKind::TargetExists,
-            Self::Truncated { .. } => ErrorKind::Truncated,
+            Self::Truncated { .. } | Self::Unfinished { .. } => ErrorKind::Truncated,
             Self::Corrupt { .. } | Self::ChecksumMismatch { .. } => ErrorKind::Corrupt,
             Self::UnsupportedVersion { .. } => ErrorKind::Unsupported,
             Self::InvalidSafetensors { problem, .. } if problem.is_truncation() => {
@@ -227,6 +261,8 @@ impl Error {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Mismatch { .. } => ErrorKind::Mismatch,
             Self::Gpu { .. } => ErrorKind::Gpu,
+            Self::Incomplete { .. } => ErrorKind::Incomplete,
+            Self::Interrupted { .. } => ErrorKind::Interrupted,
             Self::Internal { .. } => ErrorKind::Internal,
         }
     }
@@ -258,6 +294,10 @@ pub enum ErrorKind {
     Mismatch,
     /// The GPU failed.
     Gpu,
+    /// A damaged file was salvaged, and something is missing.
+    Incomplete,
+    /// The process was told to end.
+    Interrupted,
 }
 
 impl ErrorKind {
@@ -271,7 +311,8 @@ impl ErrorKind {
     /// | 4 | `NoSpace` | 10 | `NotFound` |
     /// | 5 | `TargetExists` | 11 | `Mismatch` |
     /// | 6 | `Truncated` | 12 | `Gpu` |
-    /// | 7 | `Corrupt` | | |
+    /// | 7 | `Corrupt` | 13 | `Incomplete` |
+    /// | | | 130 | `Interrupted` |
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Internal => 1,
@@ -285,6 +326,8 @@ impl ErrorKind {
             Self::NotFound => 10,
             Self::Mismatch => 11,
             Self::Gpu => 12,
+            Self::Incomplete => 13,
+            Self::Interrupted => 130,
         }
     }
 }

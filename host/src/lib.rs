@@ -37,7 +37,9 @@ mod progress;
 mod simd;
 mod spares;
 
-pub use decode::{Checkpoint, Decoded, Element, RestoreOptions, Tensor, VerifyReport};
+pub use decode::{
+    Checkpoint, Decoded, Element, LostRange, RestoreOptions, SalvageReport, Tensor, VerifyReport,
+};
 pub use directory::{
     DirectoryFile, DirectoryReport, encode_directory, restore_directory, verify_directory,
     verify_directory_against,
@@ -49,6 +51,7 @@ pub use encode::{
 pub use error::{Error, ErrorKind, Result};
 pub use hash::hex;
 pub use layer::{Decoder, EncodeStats, Encoder, EncoderOptions, TileShape};
+pub use mapped::guard_mapped_files;
 pub use progress::Progress;
 pub use simd::simd_level;
 

@@ -1,14 +1,37 @@
 //! Files mapped into memory.
 
+#[cfg(unix)]
+mod guard;
+
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
 
+#[cfg(unix)]
+pub use guard::guard_mapped_files;
+
+/// Other systems don't let a mapped file be cut short, so there is nothing to guard.
+///
+/// # Errors
+///
+/// None.
+#[cfg(not(unix))]
+pub fn guard_mapped_files() -> Result<()> {
+    Ok(())
+}
+
 /// A file whose bytes are read from the page cache without a copy.
-pub(crate) struct MappedFile(Mmap);
+pub(crate) struct MappedFile {
+    // Before the map, so that nobody looks for the addresses of one that is gone.
+    #[cfg(unix)]
+    region: guard::Region,
+    map: Mmap,
+    file: File,
+    path: PathBuf,
+}
 
 impl MappedFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
@@ -23,12 +46,61 @@ impl MappedFile {
         // SAFETY: the map is read-only and private to this process, and the bytes are only ever
         // treated as plain data whose every read is checked. Another process that changes the file
         // meanwhile can change what is read, which the checksums then find; one that truncates it
-        // ends this process with a signal, which is no unsoundness.
+        // makes reads find zeros, or ends this process with a signal, which is no unsoundness.
         let map = unsafe { Mmap::map(&file) };
-        map.map(Self).map_err(|error| Error::io("map", path, error))
+        let map = map.map_err(|error| Error::io("map", path, error))?;
+        Ok(Self {
+            #[cfg(unix)]
+            region: guard::Region::of(&map),
+            map,
+            file,
+            path: path.to_owned(),
+        })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.map
+    }
+
+    /// `result`, which was made from these bytes, if all of them could be read so far.
+    pub(crate) fn checked<T>(&self, result: Result<T>) -> Result<T> {
+        #[cfg(unix)]
+        if self.region.is_incomplete() {
+            return Err(self.unreadable());
+        }
+        result
+    }
+
+    /// Checks, when all has been read, that the file still is as long and as old as at the start
+    /// of it: otherwise different bytes may have been read at different times.
+    pub(crate) fn check_unchanged(&self, before: &std::fs::Metadata) -> Result<()> {
+        let now = self.metadata()?;
+        let modified = |metadata: &std::fs::Metadata| metadata.modified().ok();
+        if (now.len(), modified(&now)) == (before.len(), modified(before)) {
+            return Ok(());
+        }
+        Err(Error::InvalidArgument {
+            what: self.path.display().to_string(),
+            detail: "it was changed while it was being read; run it again when nobody writes it"
+                .into(),
+        })
+    }
+
+    pub(crate) fn metadata(&self) -> Result<std::fs::Metadata> {
+        self.file.metadata().map_err(|error| Error::io("examine", &self.path, error))
+    }
+
+    #[cfg(unix)]
+    fn unreadable(&self) -> Error {
+        let (expected, actual) = (self.map.len() as u64, self.file.metadata().map(|now| now.len()));
+        match actual {
+            Ok(actual) if actual < expected => Error::Truncated {
+                what: self.path.display().to_string(),
+                location: "its end, while it was being read".into(),
+                expected,
+                actual,
+            },
+            _ => Error::io("read", &self.path, std::io::Error::other("the disk gave no answer")),
+        }
     }
 }

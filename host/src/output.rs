@@ -2,8 +2,9 @@
 //!
 //! A failed or interrupted write leaves the target as it was. Dropping without a commit removes
 //! what was written; only a process that is killed leaves a hidden file or directory behind, called
-//! `.wcodec-*.partial` (or `.wcodec-*.old` for what a directory replaced).
+//! `.wcodec-*.partial`, which the next output in the same directory removes.
 
+mod pending;
 #[cfg(test)]
 mod tests;
 
@@ -15,9 +16,9 @@ use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::error::{Error, Result, quoted_path};
+use pending::{PREFIX, Pending, SUFFIX, sweep};
 
-/// How the names of unfinished output end.
-const PARTIAL_SUFFIX: &str = ".partial";
+pub use pending::abandon_unfinished;
 
 /// A file that appears under its name only when it is complete.
 ///
@@ -27,6 +28,8 @@ pub struct AtomicFile {
     temporary: NamedTempFile,
     target: PathBuf,
     overwrite: bool,
+    // After the file itself, which is removed first.
+    pending: Pending,
 }
 
 impl AtomicFile {
@@ -43,10 +46,14 @@ impl AtomicFile {
         file_name(&target)?;
         check_target(&target, overwrite, "a regular file", fs::Metadata::is_file)?;
         let parent = parent(&target);
-        let temporary = hidden(PARTIAL_SUFFIX, Some(0o666))
-            .tempfile_in(parent)
-            .map_err(|source| Error::io("create a file in", parent, source))?;
-        Ok(Self { temporary, target, overwrite })
+        sweep(parent);
+        let make = || {
+            hidden(SUFFIX, Some(0o666))
+                .tempfile_in(parent)
+                .map_err(|source| Error::io("create a file in", parent, source))
+        };
+        let (temporary, pending) = Pending::start(&target, make, NamedTempFile::path)?;
+        Ok(Self { temporary, target, overwrite, pending })
     }
 
     /// The name that the file will have.
@@ -84,11 +91,14 @@ impl AtomicFile {
             .as_file()
             .sync_all()
             .map_err(|source| Error::io("write", &self.target, source))?;
-        let persisted = if self.overwrite {
-            self.temporary.persist(&self.target)
-        } else {
-            self.temporary.persist_noclobber(&self.target)
-        };
+        let (temporary, target) = (self.temporary, &self.target);
+        let persisted = self.pending.commit(target, || {
+            if self.overwrite {
+                temporary.persist(target)
+            } else {
+                temporary.persist_noclobber(target)
+            }
+        })?;
         match persisted {
             Ok(_) => sync_directory(parent(&self.target)),
             Err(error) if !self.overwrite && error.error.kind() == io::ErrorKind::AlreadyExists => {
@@ -115,6 +125,7 @@ pub struct AtomicDirectory {
     temporary: TempDir,
     target: PathBuf,
     overwrite: bool,
+    pending: Pending,
 }
 
 impl AtomicDirectory {
@@ -130,10 +141,14 @@ impl AtomicDirectory {
         file_name(&target)?;
         check_target(&target, overwrite, "a directory", fs::Metadata::is_dir)?;
         let parent = parent(&target);
-        let temporary = hidden(PARTIAL_SUFFIX, Some(0o777))
-            .tempdir_in(parent)
-            .map_err(|source| Error::io("create a directory in", parent, source))?;
-        Ok(Self { temporary, target, overwrite })
+        sweep(parent);
+        let make = || {
+            hidden(SUFFIX, Some(0o777))
+                .tempdir_in(parent)
+                .map_err(|source| Error::io("create a directory in", parent, source))
+        };
+        let (temporary, pending) = Pending::start(&target, make, TempDir::path)?;
+        Ok(Self { temporary, target, overwrite, pending })
     }
 
     /// Where to write until the commit. Files made with [`AtomicFile`] here are durable once
@@ -147,8 +162,9 @@ impl AtomicDirectory {
         &self.target
     }
 
-    /// Gives the directory its name. With `overwrite`, an existing one is moved aside, and removed
-    /// with all that is in it once the new one is in place.
+    /// Gives the directory its name. With `overwrite`, it changes places with an existing one, which
+    /// is then removed with all that is in it; where the file system cannot do that in one step, the
+    /// old one is moved aside first.
     ///
     /// # Errors
     ///
@@ -159,17 +175,43 @@ impl AtomicDirectory {
     pub fn commit(self) -> Result<()> {
         sync_directory(self.path())?;
         let parent = parent(&self.target).to_owned();
-        let old = if exists(&self.target)? { Some(self.move_aside(&parent)?) } else { None };
+        let renamed = self.pending.commit(&self.target, || self.take_name(&parent))??;
+        sync_directory(&parent)?;
+        match renamed {
+            Renamed::Alone => {
+                // The directory has left its temporary name, so nothing is left there to remove.
+                let _ = self.temporary.keep();
+                Ok(())
+            }
+            Renamed::Exchanged => {
+                let path = self.temporary.path().to_owned();
+                self.temporary
+                    .close()
+                    .map_err(|source| Error::io("remove the replaced directory", path, source))
+            }
+            Renamed::After(old) => {
+                let _ = self.temporary.keep();
+                old.remove()
+            }
+        }
+    }
+
+    /// Renames the directory to its target, and what is there to somewhere else.
+    fn take_name(&self, parent: &Path) -> Result<Renamed> {
+        if exists(&self.target)? {
+            check_target(&self.target, self.overwrite, "a directory", fs::Metadata::is_dir)?;
+            if exchange(self.path(), &self.target) {
+                return Ok(Renamed::Exchanged);
+            }
+        }
+        let old = if exists(&self.target)? { Some(self.move_aside(parent)?) } else { None };
         if let Err(source) = fs::rename(self.path(), &self.target) {
             let Some(old) = old else {
-                return Err(rename_error(self.target, source));
+                return Err(rename_error(self.target.clone(), source));
             };
             return Err(old.move_back(&self.target, source));
         }
-        // The directory has left its temporary name, so nothing is left there to remove.
-        let _ = self.temporary.keep();
-        sync_directory(&parent)?;
-        old.map_or(Ok(()), OldDirectory::remove)
+        Ok(old.map_or(Renamed::Alone, Renamed::After))
     }
 
     fn move_aside(&self, parent: &Path) -> Result<OldDirectory> {
@@ -183,6 +225,30 @@ impl AtomicDirectory {
             .map_err(|source| Error::io("move aside", &self.target, source))?;
         Ok(OldDirectory { holder, moved_to })
     }
+}
+
+/// How a finished directory got its name.
+#[derive(Debug)]
+enum Renamed {
+    /// Nothing was there.
+    Alone,
+    /// What was there has the temporary name now.
+    Exchanged,
+    /// What was there has been moved aside.
+    After(OldDirectory),
+}
+
+/// Lets two paths change places in one step; whether that worked.
+#[cfg(target_os = "linux")]
+fn exchange(left: &Path, right: &Path) -> bool {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, left, CWD, right, RenameFlags::EXCHANGE).is_ok()
+}
+
+/// Other systems have no such call that all their file systems know.
+#[cfg(not(target_os = "linux"))]
+fn exchange(_left: &Path, _right: &Path) -> bool {
+    false
 }
 
 /// What was at the target of an [`AtomicDirectory`], inside a temporary directory.
@@ -228,7 +294,7 @@ fn rename_error(target: PathBuf, source: io::Error) -> Error {
 /// The names don't contain the target's, which may be as long as the file system allows.
 fn hidden(suffix: &'static str, mode: Option<u32>) -> Builder<'static, 'static> {
     let mut builder = Builder::new();
-    builder.prefix(".wcodec-").suffix(suffix);
+    builder.prefix(PREFIX).suffix(suffix);
     if let Some(mode) = mode {
         set_mode(&mut builder, mode);
     }

@@ -27,6 +27,9 @@ use json::{METADATA_KEY, RawHeader, RawMetadata, RawTensor};
 /// Most bytes of JSON that a header may have, as in the reference implementation.
 pub const MAX_HEADER_BYTES: u64 = 100_000_000;
 
+/// Most entries of a header's `__metadata__` that are read.
+pub const MAX_METADATA_ENTRIES: usize = 65_536;
+
 /// Most bytes of a tensor's name that are read.
 pub const MAX_NAME_BYTES: usize = 4096;
 
@@ -112,8 +115,23 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<Header> {
         .map_err(|problem| Error::InvalidSafetensors { path: path.to_owned(), problem })
 }
 
+/// The same for the part of a file up to its data, which has `data_bytes`; both together have fewer
+/// than 2^64.
+pub(crate) fn parse_prefix(prefix: &[u8], data_bytes: u64) -> Result<Header, SafetensorsProblem> {
+    let (json, rest) = split_file(prefix)?;
+    if !rest.is_empty() {
+        return Err(SafetensorsProblem::TrailingBytes { bytes: rest.len() as u64 });
+    }
+    parse_json(json, data_bytes)
+}
+
 fn parse_header(bytes: &[u8]) -> Result<Header, SafetensorsProblem> {
     let (json, data) = split_file(bytes)?;
+    parse_json(json, data.len() as u64)
+}
+
+/// Checks a header's JSON against the bytes of data that follow it.
+fn parse_json(json: &str, data_bytes: u64) -> Result<Header, SafetensorsProblem> {
     let raw: RawHeader = serde_json::from_str(json)
         .map_err(|error| SafetensorsProblem::HeaderNotJson { detail: error.to_string() })?;
     let header_bytes = 0..LENGTH_PREFIX_BYTES + json.len();
@@ -121,10 +139,11 @@ fn parse_header(bytes: &[u8]) -> Result<Header, SafetensorsProblem> {
     reject_duplicates(raw.tensors.iter().map(|(name, _)| name.as_str()))?;
     let mut tensors = Vec::with_capacity(raw.tensors.len());
     for (name, tensor) in raw.tensors {
-        tensors.push(check_tensor(name, tensor, data.len() as u64)?);
+        tensors.push(check_tensor(name, tensor, data_bytes)?);
     }
     tensors.sort_by_key(|tensor| (tensor.start, tensor.end));
-    check_tiling(&tensors, data.len() as u64)?;
+    check_tiling(&tensors, data_bytes)?;
+    // No offset exceeds the data's length, and header and data together have a length.
     for tensor in &mut tensors {
         tensor.start += data_start;
         tensor.end += data_start;

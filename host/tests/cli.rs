@@ -329,7 +329,7 @@ fn damaged_input_has_its_statuses_and_no_output() {
         place.fails(&["verify", "damaged"], kind, says);
     };
     damaged(&|bytes| bytes.truncate(10), ErrorKind::Truncated, "cut short");
-    damaged(&|bytes| bytes.truncate(9000), ErrorKind::Corrupt, "cut off");
+    damaged(&|bytes| bytes.truncate(9000), ErrorKind::Truncated, "cut off");
     damaged(&|bytes| bytes[9000] ^= 4, ErrorKind::Corrupt, "checksum");
     damaged(&|bytes| bytes[8] = 99, ErrorKind::Unsupported, "version 99");
 }

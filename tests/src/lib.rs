@@ -2,17 +2,25 @@
 //! checkpoints made of them, and whether there is a GPU.
 
 mod gpu;
+mod kills;
+mod memory;
+mod parts;
 mod pattern;
 mod random;
 mod smooth;
+mod trials;
 
 use wcodec::Result;
 use wcodec::safetensors::{Dtype, TensorData, build};
 
 pub use gpu::{REQUIRE_GPU, find_gpu, require_gpu};
+pub use kills::{Kills, kill_at_random};
+pub use memory::LimitedAllocator;
+pub use parts::Parts;
 pub use pattern::Pattern;
 pub use random::Random;
 pub use smooth::SmoothTable;
+pub use trials::{Trials, bombs, flips, lies, small_file, small_original, truncations};
 
 /// Every dtype that the library knows, and one that it doesn't.
 pub fn all_dtypes() -> Vec<Dtype> {

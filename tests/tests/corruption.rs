@@ -1,42 +1,10 @@
 //! Damage anywhere in a file is an error: never a panic, never other bytes.
 
 use rayon::prelude::*;
-use wcodec::safetensors::{TensorData, build, parse};
-use wcodec::{Checkpoint, DEMO_CHECKPOINT, EncodeOptions, encode_safetensors_bytes};
-
-/// Elements that are kept of each tensor of the demonstration checkpoint.
-const KEPT_BYTES: usize = 1024;
-
-/// Real weights of every common dtype, cut so small that every bit of the file can be tried.
-fn small_original() -> Vec<u8> {
-    let header = parse(DEMO_CHECKPOINT, "demo".as_ref()).unwrap();
-    let mut seen = Vec::new();
-    let mut tensors = Vec::new();
-    for entry in &header.tensors {
-        if seen.contains(&&entry.dtype) {
-            continue;
-        }
-        seen.push(&entry.dtype);
-        let bytes = entry.bytes(DEMO_CHECKPOINT).unwrap();
-        let bytes = &bytes[..bytes.len().min(KEPT_BYTES)];
-        let width = u64::from(entry.dtype.bits().unwrap()).div_ceil(8);
-        tensors.push((entry, [bytes.len() as u64 / width], bytes));
-    }
-    let tensors: Vec<TensorData<'_>> = tensors
-        .iter()
-        .map(|(entry, shape, bytes)| TensorData {
-            name: &entry.name,
-            dtype: entry.dtype.clone(),
-            shape,
-            bytes,
-        })
-        .collect();
-    build(&tensors, &[]).unwrap()
-}
+use wcodec::Checkpoint;
 
 fn small_file() -> Vec<u8> {
-    let (encoded, _) =
-        encode_safetensors_bytes(&small_original(), &EncodeOptions::default()).unwrap();
+    let encoded = wcodec_tests::small_file().unwrap();
     assert!(encoded.len() < 20_000, "{} bytes take too long", encoded.len());
     encoded
 }
@@ -50,7 +18,7 @@ fn is_refused(file: Vec<u8>) -> bool {
 fn the_file_itself_is_good_and_holds_every_kind_of_plane() {
     let checkpoint = Checkpoint::from_bytes(small_file()).unwrap();
     checkpoint.verify(None).unwrap();
-    assert!(checkpoint.restore_bytes().unwrap() == small_original());
+    assert!(checkpoint.restore_bytes().unwrap() == wcodec_tests::small_original().unwrap());
     let plans: Vec<String> = checkpoint
         .tensors()
         .flat_map(|tensor| tensor.plans().into_iter().map(|(_, plan)| plan))

@@ -98,7 +98,7 @@ fn assert_encode_fails(json: &str, data: usize, kind: ErrorKind, parts: &[&str])
 fn a_truncated_file() {
     let encoded = encoded();
     let cut = &encoded[..encoded.len() / 2];
-    assert_restore_fails(cut, ErrorKind::Corrupt, &["m.wcodec", "cut off", "copy it again"]);
+    assert_restore_fails(cut, ErrorKind::Truncated, &["m.wcodec", "cut off", "copy it again"]);
     assert_restore_fails(&encoded[..60], ErrorKind::Truncated, &["m.wcodec", "cut short", "60"]);
     assert_restore_fails(&[], ErrorKind::Truncated, &["m.wcodec", "cut short"]);
 }

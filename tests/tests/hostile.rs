@@ -7,68 +7,9 @@ use rayon::prelude::*;
 use twox_hash::XxHash3_64;
 use wcodec::safetensors::Dtype;
 use wcodec::{Checkpoint, EncodeOptions, Profile, encode_safetensors_bytes};
-use wcodec_tests::{Pattern, Random, SmoothTable, TestTensor, safetensors_file};
+use wcodec_tests::{Parts, Pattern, Random, SmoothTable, TestTensor, safetensors_file};
 
 const FOOTER_BYTES: usize = 64;
-const PAYLOAD_START: usize = 4096;
-
-/// A `.wcodec` file taken apart.
-#[derive(Clone)]
-struct Parts {
-    payload: Vec<u8>,
-    /// The index, inflated.
-    index: Vec<u8>,
-}
-
-impl Parts {
-    fn of(file: &[u8]) -> Self {
-        let footer = &file[file.len() - FOOTER_BYTES..];
-        let field = |number: usize| {
-            u64::from_le_bytes(footer[8 * number..][..8].try_into().unwrap()) as usize
-        };
-        let stored = &file[field(1)..][..field(2)];
-        let index = if field(2) == field(3) {
-            stored.to_vec()
-        } else {
-            miniz_oxide::inflate::decompress_to_vec_zlib(stored).unwrap()
-        };
-        Self { payload: file[PAYLOAD_START..][..field(0)].to_vec(), index }
-    }
-
-    /// A file of these parts, with the index as it is and every checksum outside of it right.
-    fn file(&self) -> Vec<u8> {
-        let mut file = b"\x89WCODEC\n\x01".to_vec();
-        file.resize(PAYLOAD_START, 0);
-        file.extend_from_slice(&self.payload);
-        file.resize(file.len().next_multiple_of(4096), 0);
-        let index_bytes = self.index.len() as u64;
-        let mut footer: Vec<u8> = [
-            self.payload.len() as u64,
-            file.len() as u64,
-            index_bytes,
-            index_bytes,
-            XxHash3_64::oneshot(&self.index),
-            1,
-        ]
-        .iter()
-        .flat_map(|field| field.to_le_bytes())
-        .collect();
-        footer.extend(XxHash3_64::oneshot(&footer).to_le_bytes());
-        footer.extend_from_slice(b"WCODECix");
-        file.extend_from_slice(&self.index);
-        file.extend_from_slice(&footer);
-        file
-    }
-
-    /// Writes `new` where the index holds `old`, which occurs once.
-    fn replace_in_index(&mut self, old: u64, new: u64) {
-        let places: Vec<usize> = (0..self.index.len().saturating_sub(7))
-            .filter(|&at| self.index[at..at + 8] == old.to_le_bytes())
-            .collect();
-        assert_eq!(places.len(), 1, "{old:#x} is not there once");
-        self.index[places[0]..][..8].copy_from_slice(&new.to_le_bytes());
-    }
-}
 
 /// The original file of `tensors`, and the parts of its `.wcodec` file.
 fn encode(
@@ -175,7 +116,8 @@ fn assert_changed_blocks_are_harmless(tensor: &TestTensor, coding: &str) {
         bits_to_try(&parts.payload).for_each(|bit| {
             let mut forged = parts.clone();
             forged.payload[bit / 8] ^= 1 << (bit % 8);
-            forged.replace_in_index(checksum, XxHash3_64::oneshot(&forged.payload));
+            let right = XxHash3_64::oneshot(&forged.payload);
+            assert!(forged.replace_in_index(checksum, right), "{checksum:#x} is not there once");
             let what = || format!("{coding}: bit {} of byte {}", bit % 8, bit / 8);
             assert_harmless(&forged, &original, what);
         });

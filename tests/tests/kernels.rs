@@ -26,10 +26,14 @@ const ELEMENTS: [usize; 18] =
 const CORRUPTED_ELEMENTS: [usize; 2] = [301, 45];
 
 const CONDITIONS: [Conditions; 3] = [
-    Conditions { lane_order: LaneOrder::Ascending, warp_lead: 0, copy_timing: CopyTiming::Late },
-    Conditions { lane_order: LaneOrder::Descending, warp_lead: 0, copy_timing: CopyTiming::Early },
-    Conditions { lane_order: LaneOrder::Descending, warp_lead: 100, copy_timing: CopyTiming::Late },
+    conditions(LaneOrder::Ascending, 0, CopyTiming::Late),
+    conditions(LaneOrder::Descending, 0, CopyTiming::Early),
+    conditions(LaneOrder::Descending, 100, CopyTiming::Late),
 ];
+
+const fn conditions(lane_order: LaneOrder, warp_lead: u32, copy_timing: CopyTiming) -> Conditions {
+    Conditions { lane_order, warp_lead, copy_timing, blocks: 2, warps: 2 }
+}
 
 /// Blocks of both contents, each with tables of its own: two groups of tasks.
 fn coded(subject: &Subject, elements: &[usize]) -> Vec<Coded> {

@@ -122,7 +122,8 @@ mod tests {
     #[test]
     fn planes_come_back() {
         for (width, bytes) in [(Width::Two, 2), (Width::Four, 4)] {
-            let elements: Vec<u8> = (0..1000 * bytes).map(|i: usize| ((i * i) >> 3) as u8).collect();
+            let elements: Vec<u8> =
+                (0..1000 * bytes).map(|i: usize| ((i * i) >> 3) as u8).collect();
             let (mut arranged, mut planes) = (vec![0; elements.len()], vec![0; elements.len()]);
             split_heads(width, &elements, &mut arranged, &mut planes);
             let mut back = vec![0xEE; elements.len()];

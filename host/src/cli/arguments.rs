@@ -155,7 +155,8 @@ Examples:
 
 JSON keys for a file: command, input, output, original_bytes, encoded_bytes, ratio, sha256, seconds,
 tensors, device. For a directory: command, input, output, original_bytes, encoded_bytes, ratio,
-seconds, checkpoints, copied, files.
+seconds, checkpoints, copied, files. With --salvage: command, input, output, original_bytes,
+lost_bytes, lost (tensor, start, end, reason), seconds.
 ")]
 pub(super) struct Decode {
     /// The .wcodec file or encoded directory
@@ -166,6 +167,9 @@ pub(super) struct Decode {
     /// What decodes: cpu, cuda:N, or auto (the first GPU, without one the CPU)
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(super) device: DeviceChoice,
+    /// Of a damaged file, write all that is intact, with zeros for the rest, and list what is lost
+    #[arg(long, conflicts_with = "device")]
+    pub(super) salvage: bool,
 }
 
 /// List the tensors of a .wcodec file and how they are stored
@@ -244,7 +248,7 @@ impl FromStr for DeviceChoice {
 }
 
 /// What a script can tell from the exit status.
-const MEANINGS: [(ErrorKind, &str); 11] = [
+const MEANINGS: [(ErrorKind, &str); 13] = [
     (ErrorKind::Internal, "a bug in wcodec, found by one of its own checks"),
     (ErrorKind::Io, "a file cannot be read or written"),
     (ErrorKind::NoSpace, "the disk or the quota is full"),
@@ -256,6 +260,8 @@ const MEANINGS: [(ErrorKind, &str); 11] = [
     (ErrorKind::NotFound, "a tensor is not there"),
     (ErrorKind::Mismatch, "a comparison found a difference"),
     (ErrorKind::Gpu, "the GPU failed"),
+    (ErrorKind::Incomplete, "a damaged file was salvaged, and something is missing"),
+    (ErrorKind::Interrupted, "interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP"),
 ];
 
 fn exit_statuses() -> String {
@@ -265,7 +271,7 @@ fn exit_statuses() -> String {
     lines.sort_unstable();
     lines.iter().fold(String::from("Exit status:\n"), |mut text, (code, meaning)| {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {code:>2}  {meaning}");
+        let _ = writeln!(text, "  {code:>3}  {meaning}");
         text
     })
 }
@@ -290,6 +296,6 @@ mod tests {
             .filter_map(|line| line.split_whitespace().next())
             .map(|code| code.parse().unwrap())
             .collect();
-        assert_eq!(codes, (0..=12).collect::<Vec<u8>>());
+        assert_eq!(codes, (0..=13).chain([130]).collect::<Vec<u8>>());
     }
 }

@@ -1,9 +1,10 @@
 //! `wcodec decode`.
 
+use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
-use wcodec::{Checkpoint, RestoreOptions, Result, restore_directory};
+use wcodec::{Checkpoint, Error, RestoreOptions, Result, SalvageReport, restore_directory};
 
 use super::answer::{Answer, digest_text, shown};
 use super::arguments::{Common, Decode};
@@ -15,6 +16,9 @@ pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
     let output = paths::decoded(input, arguments.output.as_deref())?;
     let options =
         RestoreOptions { overwrite: common.force, progress: progress::bar("Decoding", common) };
+    if arguments.salvage {
+        return salvage(input, &output, &options, common);
+    }
     if input.is_dir() {
         gpu::refuse_directory(arguments.device, input)?;
         let report = restore_directory(input, &output, &options)?;
@@ -53,4 +57,56 @@ pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
         "device": device,
     });
     Ok(Answer { text, json })
+}
+
+/// Writes what is intact. What is lost is part of the answer, and an error as well.
+fn salvage(
+    input: &Path,
+    output: &Path,
+    options: &RestoreOptions,
+    common: &Common,
+) -> Result<Answer> {
+    if input.is_dir() {
+        return Err(Error::InvalidArgument {
+            what: format!("--salvage with the directory {}", printable(&shown(input))),
+            detail: "it takes one file at a time; name the damaged file".into(),
+        });
+    }
+    let checkpoint = Checkpoint::open(input)?;
+    let report = checkpoint.salvage(output, options)?;
+    let answer = salvage_answer(input, output, &report);
+    if report.lost.is_empty() {
+        return Ok(answer);
+    }
+    super::print(&answer, common);
+    Err(Error::Incomplete {
+        what: checkpoint.path().display().to_string(),
+        lost_bytes: report.lost_bytes(),
+        bytes: report.original_bytes,
+    })
+}
+
+fn salvage_answer(input: &Path, output: &Path, report: &SalvageReport) -> Answer {
+    let mut text = format!(
+        "Salvaged {} to {}\n{} of {} bytes are lost, and zeros in their place\n",
+        printable(&shown(input)),
+        printable(&shown(output)),
+        grouped(report.lost_bytes()),
+        grouped(report.original_bytes),
+    );
+    for lost in &report.lost {
+        let (start, end) = (grouped(lost.start), grouped(lost.end));
+        let (tensor, reason) = (printable(&lost.tensor), printable(&lost.reason));
+        text += &format!("{tensor}, bytes {start} to {end}: {reason}\n");
+    }
+    let json = json!({
+        "command": "decode",
+        "input": shown(input),
+        "output": shown(output),
+        "original_bytes": report.original_bytes,
+        "lost_bytes": report.lost_bytes(),
+        "lost": report.lost,
+        "seconds": report.seconds,
+    });
+    Answer { text, json }
 }

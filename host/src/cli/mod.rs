@@ -12,6 +12,7 @@ mod gpu;
 mod inspect;
 mod paths;
 mod progress;
+mod signals;
 mod table;
 mod verify;
 
@@ -35,6 +36,8 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<Answer> {
     let common = &arguments.common;
+    signals::watch()?;
+    wcodec::guard_mapped_files()?;
     start_threads(common.threads)?;
     wcodec::simd_level()?;
     match &arguments.command {

@@ -84,8 +84,26 @@ impl Checkpoint {
     }
 
     fn read(storage: Storage, path: &Path) -> Result<Self> {
-        let file = storage.bytes();
-        let Envelope { version, alignment, footer } = Envelope::read(file, path)?;
+        let (envelope, index) = storage.checked(Self::read_index(storage.bytes(), path))?;
+        let by_name = index.tensors.iter().enumerate().map(|(n, t)| (t.name.clone(), n)).collect();
+        let chunk_starts =
+            index.tensors.iter().map(|t| chunk_starts(t, envelope.alignment)).collect();
+        Ok(Self {
+            storage,
+            path: path.to_owned(),
+            format_version: envelope.version,
+            index,
+            by_name,
+            payload_start: envelope.alignment,
+            chunk_starts,
+            decoder: None,
+            block_decoders: Spares::default(),
+        })
+    }
+
+    fn read_index(file: &[u8], path: &Path) -> Result<(Envelope, Index)> {
+        let envelope = Envelope::read(file, path)?;
+        let footer = envelope.footer;
         let index = &file[footer.index_offset as usize..][..footer.index_bytes as usize];
         let found = xxh3(index);
         if found != footer.index_xxh3 {
@@ -93,19 +111,12 @@ impl Checkpoint {
         }
         let index = decode_index(index, &footer, path)?;
         validate(&index, &footer, path)?;
-        let by_name = index.tensors.iter().enumerate().map(|(n, t)| (t.name.clone(), n)).collect();
-        let chunk_starts = index.tensors.iter().map(|t| chunk_starts(t, alignment)).collect();
-        Ok(Self {
-            storage,
-            path: path.to_owned(),
-            format_version: version,
-            index,
-            by_name,
-            payload_start: alignment,
-            chunk_starts,
-            decoder: None,
-            block_decoders: Spares::default(),
-        })
+        Ok((envelope, index))
+    }
+
+    /// `result`, if all of the file that was asked for could be read so far.
+    pub(crate) fn checked<T>(&self, result: Result<T>) -> Result<T> {
+        self.storage.checked(result)
     }
 
     /// Lets `decoder` do the decoding when the file is restored or verified.
@@ -224,6 +235,13 @@ impl Storage {
             Self::Owned(bytes) => bytes,
         }
     }
+
+    fn checked<T>(&self, result: Result<T>) -> Result<T> {
+        match self {
+            Self::Mapped(file) => file.checked(result),
+            Self::Owned(_) => result,
+        }
+    }
 }
 
 fn chunk_starts(tensor: &TensorRecord, payload_start: u64) -> Vec<ChunkStart> {
@@ -330,11 +348,12 @@ impl<'a> Tensor<'a> {
                 ),
             });
         }
-        self.decode_whole(out).map_err(|error| {
+        let decoded = self.decode_whole(out).map_err(|error| {
             // A chunk whose checksum is wrong says more precisely where the damage is.
             let chunks = 0..self.record().chunks.len();
             chunks.into_iter().find_map(|chunk| self.chunk_bytes(chunk).err()).unwrap_or(error)
-        })
+        });
+        self.checkpoint.checked(decoded)
     }
 
     /// Decodes all blocks. What comes out has the right checksum, so those of the chunks need not
@@ -383,7 +402,8 @@ impl<'a> Tensor<'a> {
     /// Decodes a run of blocks in parallel and returns the xxh3 of each; `out` has exactly their
     /// bytes. Chunks have to have the right checksum.
     pub(crate) fn decode_blocks(&self, blocks: Range<usize>, out: &mut [u8]) -> Result<Vec<u64>> {
-        self.decode_unchecked(blocks, out, Self::chunk_bytes)
+        let decoded = self.decode_unchecked(blocks, out, Self::chunk_bytes);
+        self.checkpoint.checked(decoded)
     }
 
     /// The same with chunks as `chunk_bytes` gives them.
@@ -476,7 +496,8 @@ impl<'a> Tensor<'a> {
         let found = xxh3(bytes);
         if found != record.xxh3 {
             let location = format!("chunk {chunk} (file offset {})", start.offset);
-            return Err(mismatch(self.display(), &location, record.xxh3, found));
+            let damaged = Err(mismatch(self.display(), &location, record.xxh3, found));
+            return self.checkpoint.checked(damaged);
         }
         Ok(bytes)
     }

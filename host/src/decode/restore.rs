@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::checkpoint::Checkpoint;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::{AtomicFile, ensure_apart};
 use crate::progress::Progress;
 
@@ -48,10 +48,17 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// When this file is damaged.
+    /// When this file is damaged, or does not fit into memory.
     pub fn restore_bytes(&self) -> Result<Vec<u8>> {
         let mut file = Vec::new();
         self.stream(|bytes| {
+            file.try_reserve(bytes.len()).map_err(|_| Error::InvalidArgument {
+                what: format!("{} in memory", self.path().display()),
+                detail: format!(
+                    "its {} bytes do not fit; restore it to a file",
+                    self.original_bytes()
+                ),
+            })?;
             file.extend_from_slice(bytes);
             Ok(())
         })?;

@@ -40,7 +40,7 @@ impl Checkpoint {
     pub(crate) fn stream(&self, sink: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<()> {
         let gpu = self.decoder().filter(|decoder| decoder.device().is_some());
         let pieces = self.pieces(if gpu.is_some() { GPU_PIECE_BYTES } else { PIECE_BYTES });
-        std::thread::scope(|scope| {
+        let done = std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(1);
             let consumer = scope.spawn(|| self.consume(receiver, sink));
             for piece in &pieces {
@@ -55,7 +55,8 @@ impl Checkpoint {
             consumer.join().unwrap_or_else(|_| {
                 Err(Error::Internal { detail: "the consumer of a stream panicked".into() })
             })
-        })
+        });
+        self.checked(done)
     }
 
     fn pieces(&self, most: u64) -> Vec<Piece<'_>> {

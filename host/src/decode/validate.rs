@@ -14,6 +14,7 @@ use crate::format::{
     ClassesRecord, Footer, Index, MAX_CLASS_COLUMNS, MAX_CLASS_TABLES, TensorRecord, TilingRecord,
     corrupt, decode_frequencies,
 };
+use crate::safetensors::parse_prefix;
 
 /// Checks an index against the file that it came from.
 pub(crate) fn validate(index: &Index, footer: &Footer, path: &Path) -> Result<()> {
@@ -56,7 +57,30 @@ pub(crate) fn validate(index: &Index, footer: &Footer, path: &Path) -> Result<()
     if payload != footer.payload_bytes {
         return Err(corrupt(path, "the payload", "bytes follow the last tensor's blocks"));
     }
-    Ok(())
+    check_header(index, tensor_bytes.unwrap_or_default(), path)
+}
+
+/// The records repeat what the stored header says: whoever reads the one or the other sees the same
+/// tensors.
+fn check_header(index: &Index, tensor_bytes: u64, path: &Path) -> Result<()> {
+    let header = parse_prefix(&index.header, tensor_bytes)
+        .map_err(|problem| corrupt(path, "the original header", problem.to_string()))?;
+    if header.tensors.len() != index.tensors.len() {
+        return Err(corrupt(path, "the index", "it has another number of tensors than the header"));
+    }
+    let differs = header.tensors.iter().zip(&index.tensors).find(|(entry, record)| {
+        entry.name != record.name
+            || entry.dtype.name() != record.dtype
+            || entry.shape != record.shape
+            || entry.byte_len() != record.bytes
+    });
+    match differs {
+        None => Ok(()),
+        Some((_, record)) => {
+            let what = format!("the index entry of tensor {}", quoted(&record.name));
+            Err(corrupt(path, what, "the original header describes another tensor in its place"))
+        }
+    }
 }
 
 /// The payload bytes of a tensor, or what is wrong with its record.

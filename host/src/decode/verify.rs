@@ -59,7 +59,7 @@ impl Checkpoint {
             )));
         }
         let mut rest = original.bytes();
-        self.verify_with(progress, |bytes| {
+        let report = self.verify_with(progress, |bytes| {
             // Lengths agree as a whole, and the pieces add up to the whole.
             let (now, later) = rest.split_at(bytes.len().min(rest.len()));
             if now != bytes {
@@ -69,7 +69,8 @@ impl Checkpoint {
             }
             rest = later;
             Ok(())
-        })
+        });
+        original.checked(report)
     }
 
     fn verify_with(

@@ -116,12 +116,14 @@ pub fn encode_safetensors(
     options.check()?;
     ensure_apart(input, output)?;
     let mapped = MappedFile::open(input)?;
-    let header = safetensors::parse(mapped.bytes(), input)?;
+    let before = mapped.metadata()?;
+    let header = mapped.checked(safetensors::parse(mapped.bytes(), input))?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
     let mut sink =
         Sink::new(std::io::BufWriter::with_capacity(CHUNK_BYTES, &mut file), output, options);
-    let report = encode_into(mapped.bytes(), &header, options, &mut sink)?;
+    let report = mapped.checked(encode_into(mapped.bytes(), &header, options, &mut sink))?;
     sink.finish()?;
+    mapped.check_unchanged(&before)?;
     file.commit()?;
     Ok(report)
 }
@@ -454,7 +456,7 @@ impl<'a, W: Write> Sink<'a, W> {
     fn write_index(&mut self, index: &Index) -> Result<()> {
         let payload_bytes = self.payload();
         self.align()?;
-        let stored = encode_index(index, self.path)?;
+        let stored = encode_index(index, payload_bytes, self.path)?;
         let footer = Footer {
             payload_bytes,
             index_offset: self.written,

@@ -71,6 +71,15 @@ fn target_exists_names_the_option() {
 }
 
 #[test]
+fn unfinished_counts_what_is_there() {
+    assert_shows(
+        Error::Unfinished { what: "m.wcodec".into(), bytes: 9000 },
+        ErrorKind::Truncated,
+        "m.wcodec was cut off, or never finished: its 9000 bytes don't end with an end mark; download or copy it again",
+    );
+}
+
+#[test]
 fn truncated_and_corrupt_say_where() {
     assert_shows(
         Error::Truncated {

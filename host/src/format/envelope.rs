@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::corrupt;
-use super::limits::{MAX_INDEX_BYTES, MAX_INDEX_INFLATION, NEWEST_READABLE_VERSION, VERSION};
+use super::limits::{
+    MAX_INDEX_BYTES, MAX_INDEX_INFLATION, MAX_UNPAID_INDEX_BYTES, NEWEST_READABLE_VERSION, VERSION,
+};
 use crate::error::{Error, Result};
 use crate::hash::xxh3;
 
@@ -110,16 +112,18 @@ impl Envelope {
                 newest_supported: NEWEST_READABLE_VERSION,
             });
         }
-        if footer[56..] != FOOTER_MAGIC {
-            return Err(corrupt(
-                path,
-                "the last 8 bytes",
-                "the end mark is missing, so the file was cut off or never finished",
-            ));
-        }
         let fields = footer.as_chunks::<8>().0;
         let field = |index: usize| u64::from_le_bytes(fields[index]);
-        if xxh3(&footer[..48]) != field(6) || field(5) != u64::from(version) {
+        let sum_is_right = xxh3(&footer[..48]) == field(6);
+        if footer[56..] != FOOTER_MAGIC {
+            // With the right checksum before it, only the mark itself can be damaged.
+            return Err(if sum_is_right {
+                corrupt(path, "the last 8 bytes", "the end mark is not there")
+            } else {
+                Error::Unfinished { what: path.display().to_string(), bytes: file.len() as u64 }
+            });
+        }
+        if !sum_is_right || field(5) != u64::from(version) {
             return Err(corrupt(path, "the footer", "its checksum does not match"));
         }
         let footer = Footer {
@@ -137,6 +141,12 @@ impl Envelope {
     }
 }
 
+/// The most that a deflated index may inflate to: what bounds a reader's memory by the length of
+/// the file.
+pub(super) fn max_inflated_bytes(stored_bytes: u64, payload_bytes: u64) -> u64 {
+    stored_bytes.saturating_mul(MAX_INDEX_INFLATION).min(MAX_UNPAID_INDEX_BYTES.max(payload_bytes))
+}
+
 impl Footer {
     fn check_positions(&self, file: &[u8], alignment: u64, path: &Path) -> Result<()> {
         let payload_end = alignment.checked_add(self.payload_bytes);
@@ -148,9 +158,10 @@ impl Footer {
             return Err(corrupt(path, "the footer", "its positions do not fit the file's length"));
         }
         let inflated = self.inflated_index_bytes;
+        let is_deflated = inflated != self.index_bytes;
         if inflated > MAX_INDEX_BYTES
             || inflated < self.index_bytes
-            || inflated / MAX_INDEX_INFLATION > self.index_bytes
+            || is_deflated && inflated > max_inflated_bytes(self.index_bytes, self.payload_bytes)
         {
             return Err(corrupt(path, "the footer", "the index has a length no writer gives it"));
         }

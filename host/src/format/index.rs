@@ -11,8 +11,8 @@ use codec::split::{ElementLayout, Width};
 use codec::tile::{BlockGrid, NumberFormat, NumberKind, TileError, TiledBlock};
 
 use super::corrupt;
-use super::envelope::Footer;
-use super::limits::{MAX_INDEX_BYTES, MAX_INDEX_INFLATION};
+use super::envelope::{Footer, max_inflated_bytes};
+use super::limits::{MAX_INDEX_BYTES, MAX_INDEX_EXPANSION};
 use crate::error::{Error, Result};
 
 /// Everything about a file but its payload.
@@ -174,16 +174,28 @@ pub(crate) struct StoredIndex {
     pub(crate) inflated_bytes: u64,
 }
 
-pub(crate) fn encode_index(index: &Index, path: &Path) -> Result<StoredIndex> {
+/// The index of a file with `payload_bytes` of blocks, deflated where that pays and a reader's
+/// limits allow it.
+pub(crate) fn encode_index(index: &Index, payload_bytes: u64, path: &Path) -> Result<StoredIndex> {
     let inflated =
         bincode::encode_to_vec(index, CONFIGURATION).map_err(|error| Error::Internal {
             detail: format!("the index of {} cannot be encoded: {error}", path.display()),
         })?;
     let inflated_bytes = inflated.len() as u64;
+    if inflated_bytes > MAX_INDEX_BYTES {
+        return Err(Error::InvalidArgument {
+            what: "block_elements".into(),
+            detail: format!(
+                "{} needs an index of {inflated_bytes} bytes, more than the {MAX_INDEX_BYTES} of the format; \
+                 choose larger blocks",
+                path.display()
+            ),
+        });
+    }
     let deflated = miniz_oxide::deflate::compress_to_vec_zlib(&inflated, DEFLATE_LEVEL);
     let deflated_bytes = deflated.len() as u64;
-    let worth_it =
-        deflated_bytes < inflated_bytes && inflated_bytes / MAX_INDEX_INFLATION <= deflated_bytes;
+    let worth_it = deflated_bytes < inflated_bytes
+        && inflated_bytes <= max_inflated_bytes(deflated_bytes, payload_bytes);
     Ok(StoredIndex { bytes: if worth_it { deflated } else { inflated }, inflated_bytes })
 }
 
@@ -205,17 +217,21 @@ pub(crate) fn decode_index(stored: &[u8], footer: &Footer, path: &Path) -> Resul
 /// Reads an inflated index. What a hostile one makes bincode allocate stays within a small multiple of
 /// its own length: the limit counts the memory of every list before it is made.
 fn decode_inflated(bytes: &[u8], path: &Path) -> Result<Index> {
-    const MIB: usize = 1 << 20;
-    const LARGEST: usize = 16 * MAX_INDEX_BYTES as usize;
-    if bytes.len() <= MIB / 16 {
-        decode_within(bytes, path, CONFIGURATION.with_limit::<MIB>())
-    } else if bytes.len() <= MIB {
-        decode_within(bytes, path, CONFIGURATION.with_limit::<{ 16 * MIB }>())
-    } else if bytes.len() <= 16 * MIB {
-        decode_within(bytes, path, CONFIGURATION.with_limit::<{ 256 * MIB }>())
-    } else {
-        decode_within(bytes, path, CONFIGURATION.with_limit::<LARGEST>())
+    // bincode takes its limit at compile time, so there is one for each power of two.
+    macro_rules! within_the_first_of {
+        ($($power:literal)*) => {
+            match bytes.len() {
+                $(length if length <= 1 << $power => decode_within(
+                    bytes,
+                    path,
+                    CONFIGURATION.with_limit::<{ MAX_INDEX_EXPANSION << $power }>(),
+                ),)*
+                _ => Err(corrupt(path, "the index", "it is longer than any writer makes it")),
+            }
+        };
     }
+    const _: () = assert!(MAX_INDEX_BYTES == 1 << 32);
+    within_the_first_of!(17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32)
 }
 
 fn decode_within<const LIMIT: usize>(

@@ -24,5 +24,11 @@ pub(crate) const MAX_INDEX_INFLATION: u64 = 64;
 pub(crate) const MAX_CLASS_COLUMNS: u64 = 1 << 31;
 /// The most tables that classes may choose from.
 pub(crate) const MAX_CLASS_TABLES: usize = 16;
+/// What an index may inflate to whatever the payload's length; beyond it, an index that inflates to
+/// more than the payload has bytes is stored as it is. So a small file cannot take much memory.
+pub(crate) const MAX_UNPAID_INDEX_BYTES: u64 = 4 << 20;
+/// How many times its inflated length the records of an index may take in memory, the length
+/// rounded up to a power of two.
+pub(crate) const MAX_INDEX_EXPANSION: usize = 8;
 /// The most plans that a tensor may have: block records name them by a u16.
 pub(crate) const MAX_PLANS: usize = 1 << 16;

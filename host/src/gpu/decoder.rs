@@ -7,7 +7,7 @@ use super::device::DeviceInfo;
 use super::engine::Engine;
 use super::memory::download;
 use super::pipeline::{Part, decode_parts};
-use super::tensor::{DeviceMemory, DeviceTensor};
+use super::tensor::{Allocation, DeviceMemory, DeviceTensor};
 use crate::decode::{Checkpoint, Tensor};
 use crate::error::{Error, Result};
 
@@ -115,13 +115,11 @@ impl Decoder {
             parts.push(Part { tensor: *tensor, blocks, out: total });
             total += tensor.byte_len().next_multiple_of(TENSOR_ALIGNMENT);
         }
-        let allocation = Arc::new(decode_parts(engine, &parts, total)?);
+        let buffer = decode_parts(engine, &parts, total)?;
+        let allocation = Arc::new(Allocation { buffer, engine: Arc::clone(engine) });
         let place = |part: &Part<'_>| {
-            let memory = DeviceMemory::Device {
-                engine: Arc::clone(engine),
-                allocation: Arc::clone(&allocation),
-                offset: part.out,
-            };
+            let memory =
+                DeviceMemory::Device { allocation: Arc::clone(&allocation), offset: part.out };
             DeviceTensor::new(&part.tensor, memory)
         };
         Ok(parts.iter().map(place).collect())

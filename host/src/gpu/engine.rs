@@ -64,6 +64,14 @@ struct PreparedLaunch {
     shared_bytes: u32,
 }
 
+impl Drop for Engine {
+    /// The kernels are unloaded from the current context, on whatever thread this happens.
+    fn drop(&mut self) {
+        // Without it nothing can be unloaded, and the context takes the kernels with it.
+        let _ = self.make_current();
+    }
+}
+
 impl PreparedWork {
     /// Kernel launches that it takes.
     pub(crate) fn launch_count(&self) -> usize {

@@ -124,6 +124,15 @@ struct Slot<'a> {
     busy: Option<(PreparedWork, &'a Index)>,
 }
 
+impl Drop for Slot<'_> {
+    /// After an error, kernels and copies may still be under way: they end before what they work on
+    /// is freed.
+    fn drop(&mut self) {
+        // A device that is lost does nothing any more.
+        let _ = self.stream.synchronize();
+    }
+}
+
 impl<'a> Slot<'a> {
     fn new(bytes: usize) -> Result<Self> {
         let bytes = bytes.max(1);

@@ -23,12 +23,22 @@ pub struct DeviceTensor {
 /// Where the bytes are.
 pub(super) enum DeviceMemory {
     Host(Decoded),
-    Device {
-        // Before the engine, whose context the memory belongs to.
-        allocation: Arc<DeviceBuffer<u8>>,
-        offset: u64,
-        engine: Arc<Engine>,
-    },
+    Device { allocation: Arc<Allocation>, offset: u64 },
+}
+
+/// Device memory and the engine in whose context it lies.
+pub(super) struct Allocation {
+    // Before the engine, so that it is freed while the context exists.
+    pub(super) buffer: DeviceBuffer<u8>,
+    pub(super) engine: Arc<Engine>,
+}
+
+impl Drop for Allocation {
+    /// Memory is freed in the current context, on whatever thread this happens.
+    fn drop(&mut self) {
+        // Without it the memory stays until the context is gone.
+        let _ = self.engine.make_current();
+    }
 }
 
 impl std::fmt::Debug for DeviceTensor {
@@ -78,8 +88,8 @@ impl DeviceTensor {
     pub fn device_pointer(&self) -> Option<u64> {
         match &self.memory {
             DeviceMemory::Host(_) => None,
-            DeviceMemory::Device { allocation, offset, .. } => {
-                Some(allocation.as_device_ptr().as_raw() + offset)
+            DeviceMemory::Device { allocation, offset } => {
+                Some(allocation.buffer.as_device_ptr().as_raw() + offset)
             }
         }
     }
@@ -92,10 +102,11 @@ impl DeviceTensor {
     pub fn to_host(&self) -> Result<Decoded> {
         match &self.memory {
             DeviceMemory::Host(decoded) => Ok(decoded.clone()),
-            DeviceMemory::Device { engine, allocation, offset } => {
+            DeviceMemory::Device { allocation, offset } => {
                 let what = format!("tensor {}", quoted(&self.name));
                 let mut decoded = Decoded::zeroed(self.dtype.clone(), self.bytes, &what)?;
-                download(engine, allocation, *offset as usize, decoded.as_bytes_mut())?;
+                let Allocation { buffer, engine } = &**allocation;
+                download(engine, buffer, *offset as usize, decoded.as_bytes_mut())?;
                 Ok(decoded)
             }
         }

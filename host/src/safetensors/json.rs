@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::MAX_DIMENSIONS;
+use super::{MAX_DIMENSIONS, MAX_METADATA_ENTRIES};
 
 /// The name under which a header keeps its metadata among the tensors.
 pub(super) const METADATA_KEY: &str = "__metadata__";
@@ -84,6 +84,10 @@ impl<'de> Visitor<'de> for MetadataVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawMetadata, A::Error> {
         let mut entries = Vec::new();
         while let Some(entry) = map.next_entry()? {
+            if entries.len() == MAX_METADATA_ENTRIES {
+                let message = format!("its metadata has more than {MAX_METADATA_ENTRIES} entries");
+                return Err(A::Error::custom(message));
+            }
             entries.push(entry);
         }
         Ok(RawMetadata(entries))

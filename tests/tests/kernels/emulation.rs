@@ -13,15 +13,15 @@ use super::blocks::{Coded, Plan};
 use super::by_class::{ClassLists, FIRST_ELEMENT, is_by_class};
 use super::subjects::{Kernel, Subject};
 
-const BLOCKS: u32 = 2;
-const WARPS: u32 = 2;
-
 /// What hardware leaves open.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Conditions {
     pub(crate) lane_order: LaneOrder,
     pub(crate) warp_lead: u32,
     pub(crate) copy_timing: CopyTiming,
+    /// Thread blocks of the launch, and warps of each.
+    pub(crate) blocks: u32,
+    pub(crate) warps: u32,
 }
 
 /// Device memory: bytes at a multiple of 16.
@@ -244,9 +244,9 @@ impl<'a> Batch<'a> {
         global.extend(self.blocks.iter().map(|block| block.range(false)));
         global.extend(self.outputs.iter().map(|output| output.range(true)));
         Grid {
-            blocks: BLOCKS,
-            threads_per_block: 32 * WARPS,
-            shared_bytes: shared_layout::bytes(WARPS, self.subject.bytes_per_warp),
+            blocks: conditions.blocks,
+            threads_per_block: 32 * conditions.warps,
+            shared_bytes: shared_layout::bytes(conditions.warps, self.subject.bytes_per_warp),
             global: Some(global),
             lane_order: conditions.lane_order,
             warp_lead: conditions.warp_lead,

@@ -10,7 +10,7 @@ use crate::safetensors::{Dtype, TensorEntry};
 const LEAST_ELEMENTS: usize = 1 << 14;
 /// A last dimension of fewer elements than this is part of a longer row: it is a kernel's width, or
 /// a pair of numbers.
-const LEAST_COLUMNS: usize = 32;
+const LEAST_COLUMNS: u64 = 32;
 
 /// What of an element is coded by class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,16 +96,14 @@ impl<'a> Subject<'a> {
 
 /// Elements of a row of the matrix that a tensor is taken as.
 fn row_length(shape: &[u64], elements: usize) -> Option<usize> {
-    let (first, last) = (usize::try_from(*shape.first()?).ok()?, *shape.last()?);
-    if shape.len() < 2 || first < 2 || elements == 0 {
-        return None;
-    }
-    // Packed types have fewer bytes in a row than the shape has numbers.
-    let rows = elements.checked_div(usize::try_from(last).ok()?)?;
-    let whole = rows > 0 && elements.is_multiple_of(rows);
-    let columns =
-        if last as usize >= LEAST_COLUMNS && whole { elements / rows } else { elements / first };
-    ((2..1 << 31).contains(&columns) && elements.is_multiple_of(columns)).then_some(columns)
+    let (&last, others) = shape.split_last()?;
+    let first = *others.first()?;
+    // Packed types have fewer bytes in a row than the shape has numbers, so that rows are counted.
+    let rows = if last >= LEAST_COLUMNS { others.iter().product() } else { first };
+    let rows = usize::try_from(rows).ok().filter(|&rows| rows >= 2)?;
+    let columns = elements / rows;
+    let whole = elements.is_multiple_of(rows);
+    (whole && (2..1 << 31).contains(&columns)).then_some(columns)
 }
 
 /// The base from which heads can name the most exponents: found on a sample.
@@ -137,7 +135,7 @@ mod tests {
         assert_eq!(row_length(&[8, 64, 128], 8 * 64 * 128), Some(128));
         assert_eq!(row_length(&[64, 32, 3, 3], 64 * 32 * 9), Some(32 * 9));
         // Two numbers of four bits a byte.
-        assert_eq!(row_length(&[100, 512], 100 * 256), None);
+        assert_eq!(row_length(&[100, 512], 100 * 256), Some(256));
         assert_eq!(row_length(&[384], 384), None);
         assert_eq!(row_length(&[], 1), None);
         assert_eq!(row_length(&[4, 0], 0), None);
