@@ -97,7 +97,8 @@ fn without_memory() -> Result<(), Failure> {
         };
         let (now, _) = mem_get_info()?;
         println!("{:>4} MiB left: {what}", left >> 20);
-        if now != free {
+        // The first decode may have grown what the driver keeps for itself, and a later one given it back.
+        if now < free {
             return Err(format!("{free} bytes were free before, {now} are after").into());
         }
         decode(&decoder, &all, &tensors)?;

@@ -63,7 +63,7 @@ impl EncodeOptions {
             profile,
             block_elements: profile.block_elements(),
             states_per_lane: profile.states_per_lane(),
-            section_alignment: SECTION_ALIGNMENT as usize,
+            section_alignment: profile.section_alignment(),
             sha256: true,
             overwrite: false,
             progress: None,

@@ -2,7 +2,7 @@
 
 use codec::constants::MAX_BLOCK_ELEMENTS;
 
-use crate::format::DEFAULT_BLOCK_ELEMENTS;
+use crate::format::{DEFAULT_BLOCK_ELEMENTS, MIN_SECTION_ALIGNMENT, SECTION_ALIGNMENT};
 
 /// What the encoder optimises for; both decode everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -49,6 +49,14 @@ impl Profile {
         match self {
             Self::Fast => DEFAULT_BLOCK_ELEMENTS,
             Self::Max => MAX_BLOCK_ELEMENTS,
+        }
+    }
+
+    /// What sections begin at multiples of.
+    pub(crate) const fn section_alignment(self) -> usize {
+        match self {
+            Self::Fast => SECTION_ALIGNMENT as usize,
+            Self::Max => MIN_SECTION_ALIGNMENT as usize,
         }
     }
 

@@ -11,7 +11,7 @@ const TABLES: usize = 64;
 /// Rounds in which they are found from the tensors' own first tables.
 const CLUSTER_ROUNDS: usize = 8;
 /// Rounds in which rows and columns change their class.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 /// The tables of a kind of tensors.
 pub(super) struct SharedTables {
