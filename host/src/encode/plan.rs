@@ -274,7 +274,7 @@ impl Segment<'_, '_> {
 }
 
 /// Bits of a block's plane by its own entropy.
-fn entropy_bits(counts: &PlaneCounts) -> f64 {
+pub(crate) fn entropy_bits(counts: &PlaneCounts) -> f64 {
     let total: u32 = counts.iter().sum();
     let bits = |&count: &u32| f64::from(count) * f64::from(count as f32 / total as f32).log2();
     -counts.iter().filter(|&&count| count > 0).map(bits).sum::<f64>()

@@ -51,6 +51,7 @@ impl Decoder {
         engine.make_current()?;
         let payload = DeviceBuffer::from_slice(checkpoint.payload_or_zero());
         let payload = payload.map_err(gpu("hold the payload"))?;
+        checkpoint.require_base()?;
         let tensors = &checkpoint.index.tensors;
         let mut outs = Vec::with_capacity(tensors.len());
         let mut total = 0;
