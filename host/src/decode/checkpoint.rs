@@ -14,7 +14,8 @@ use super::validate::validate;
 use crate::base::Base;
 use crate::error::{Error, Result, quoted};
 use crate::format::{
-    ChunkRecord, Envelope, Index, PlanRecord, ReferenceRecord, TensorRecord, decode_index,
+    BlockRecord, ChunkRecord, Envelope, Index, PlanRecord, ReferenceRecord, TensorRecord,
+    decode_index,
 };
 use crate::gpu::Decoder;
 use crate::hash::{hex, of_blocks, xxh3};
@@ -346,15 +347,31 @@ impl<'a> Tensor<'a> {
 
     /// The base's bytes of a block with this plan; empty for one that needs none.
     pub(crate) fn base_block(&self, number: usize, plan: &PlanRecord) -> Result<&'a [u8]> {
-        if plan.reference == ReferenceRecord::None {
-            return Ok(&[]);
+        match plan.reference {
+            ReferenceRecord::None => Ok(&[]),
+            _ => self.base_range(number..number + 1),
         }
+    }
+
+    /// The base's bytes of a run of blocks; empty where none of them needs any.
+    pub(crate) fn base_of_blocks(&self, blocks: Range<usize>) -> Result<&'a [u8]> {
+        let record = self.record();
+        let needs = |block: &BlockRecord| {
+            record.plans[usize::from(block.plan)].reference != ReferenceRecord::None
+        };
+        match record.blocks[blocks.clone()].iter().any(needs) {
+            false => Ok(&[]),
+            true => self.base_range(blocks),
+        }
+    }
+
+    fn base_range(&self, blocks: Range<usize>) -> Result<&'a [u8]> {
         self.checkpoint.require_base()?;
-        let start = number * self.block_bytes();
-        let end = (start + self.block_bytes()).min(self.byte_len() as usize);
+        let start = blocks.start * self.block_bytes();
+        let end = (blocks.end * self.block_bytes()).min(self.byte_len() as usize);
         self.base_bytes().and_then(|bytes| bytes.get(start..end)).ok_or_else(|| Error::Corrupt {
             what: self.display(),
-            location: format!("block {number}"),
+            location: format!("block {}", blocks.start),
             detail: "the base has no bytes for it".into(),
         })
     }
