@@ -143,6 +143,11 @@ impl Checkpoint {
         Ok(self)
     }
 
+    /// The base that was given.
+    pub(crate) fn base(&self) -> Option<&Base> {
+        self.base.as_deref()
+    }
+
     fn check_base_tensors(&self) -> Result<()> {
         let lacks_base =
             |tensor: &Tensor<'_>| tensor.record().needs_base() && tensor.base_bytes().is_none();

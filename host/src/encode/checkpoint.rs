@@ -129,6 +129,9 @@ pub fn encode_safetensors(
     let (input, output) = (input.as_ref(), output.as_ref());
     options.check()?;
     ensure_apart(input, output)?;
+    if let Some(base) = &options.base {
+        ensure_apart(base.path(), output)?;
+    }
     let mapped = MappedFile::open(input)?;
     let header = safetensors::parse(mapped.bytes(), input)?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
