@@ -7,7 +7,7 @@
 //! - [`pair`]: two exponents (or nibbles) as one symbol, with escapes;
 //! - [`split`]: which bits of an element go into which plane, and the way back;
 //! - [`classes`]: which of several tables codes an element;
-//! - [`reference`]: elements against those of another checkpoint;
+//! - [`mod@reference`]: elements against those of another checkpoint;
 //! - [`tile`]: predictions and reversible transforms within tiles of 16x16 elements;
 //! - [`block`]: how the planes of one block lie in its bytes;
 //! - [`simd`]: the decoder for the processor's vectors, the only place with unsafe code.

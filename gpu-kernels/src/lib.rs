@@ -4,7 +4,7 @@
 //! - [`fast`]: one body for the plans with a single stream, specialised by constants, with words
 //!   and raw planes staged through shared memory by asynchronous copies;
 //! - [`general`]: any plan of the format, loads straight from global memory, easy to audit;
-//! - [`reference`]: adds the base to what was taken against it;
+//! - [`mod@reference`]: adds the base to what was taken against it;
 //! - [`tiles`]: undoes the predictions and transforms of blocks that are coded in tiles;
 //! - [`grid`]: how thread blocks share the work of a launch.
 //!
