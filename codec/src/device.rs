@@ -112,6 +112,20 @@ pub struct TileTask {
     pub coded_width: u32,
 }
 
+/// Decoded elements of one block that are taken against a base; see [`crate::reference`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReferenceTask {
+    /// Device address of the base's bytes; a multiple of 16.
+    pub base: u64,
+    /// Device address of what has been decoded, which the elements take the place of; a multiple of 16.
+    pub out: u64,
+    /// Bytes of both.
+    pub bytes: u32,
+    /// What is done, see [`crate::reference::packed`].
+    pub operation: u32,
+}
+
 /// The shared memory of the kernel that reconstructs tiles, in bytes.
 pub mod tile_layout {
     use crate::constants::TILE_SIDE;

@@ -7,6 +7,7 @@
 //! - [`pair`]: two exponents (or nibbles) as one symbol, with escapes;
 //! - [`split`]: which bits of an element go into which plane, and the way back;
 //! - [`classes`]: which of several tables codes an element;
+//! - [`mod@reference`]: elements against those of another checkpoint;
 //! - [`tile`]: predictions and reversible transforms within tiles of 16x16 elements;
 //! - [`block`]: how the planes of one block lie in its bytes;
 //! - [`simd`]: the decoder for the processor's vectors, the only place with unsafe code.
@@ -25,6 +26,7 @@ pub mod constants;
 pub mod device;
 pub mod pair;
 pub mod rans;
+pub mod reference;
 pub mod simd;
 pub mod split;
 pub mod tile;

@@ -4,6 +4,7 @@
 //! - [`fast`]: one body for the plans with a single stream, specialised by constants, with words
 //!   and raw planes staged through shared memory by asynchronous copies;
 //! - [`general`]: any plan of the format, loads straight from global memory, easy to audit;
+//! - [`mod@reference`]: adds the base to what was taken against it;
 //! - [`tiles`]: undoes the predictions and transforms of blocks that are coded in tiles;
 //! - [`grid`]: how thread blocks share the work of a launch.
 //!
@@ -21,5 +22,6 @@ pub mod fast;
 pub mod general;
 pub mod grid;
 mod output;
+pub mod reference;
 mod ring;
 pub mod tiles;

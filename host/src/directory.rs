@@ -90,7 +90,8 @@ impl DirectoryReport {
 /// When the input has no `.safetensors` file or one that is not valid, has a file that ends in
 /// `.wcodec` already (restoring could not tell it from an encoded one), a symbolic link to nothing
 /// or to a directory around it, or anything but files and directories; when the output exists and
-/// may not be replaced, is within the input or around it, or cannot be written.
+/// may not be replaced, is within the input or around it, or cannot be written; and when `options`
+/// have a base.
 pub fn encode_directory(
     input: impl AsRef<Path>,
     output: impl AsRef<Path>,
@@ -98,6 +99,12 @@ pub fn encode_directory(
 ) -> Result<DirectoryReport> {
     let (start, input, output) = (Instant::now(), input.as_ref(), output.as_ref());
     ensure_apart(input, output)?;
+    if options.base.is_some() {
+        return Err(unusable(
+            input,
+            "only files are stored against a base; encode its files one by one",
+        ));
+    }
     let tree = Tree::read(input)?;
     if let Some(file) = tree.files.iter().find(|file| ends_in(&file.relative, ADDED_SUFFIX)) {
         let detail = "it ends in .wcodec already, so decoding could not tell it from an encoded \

@@ -199,6 +199,35 @@ pub enum Error {
         bytes: u64,
     },
 
+    /// The file is stored against another one, which was not given.
+    #[error(
+        "{} is stored against another checkpoint, and none was given; name the file with SHA-256 {sha256} with --base (`with_base` in the library)",
+        quoted_path(path)
+    )]
+    MissingBase {
+        /// The file that needs a base.
+        path: PathBuf,
+        /// SHA-256 of the base, in hexadecimal.
+        sha256: String,
+    },
+
+    /// The file is stored against another one than was given.
+    #[error(
+        "{} is not the base of {}: its SHA-256 is {actual} instead of {expected}; give the file that was the base when it was encoded",
+        quoted_path(base),
+        quoted_path(path)
+    )]
+    WrongBase {
+        /// The file that needs a base.
+        path: PathBuf,
+        /// The file that was given.
+        base: PathBuf,
+        /// SHA-256 of the right base, in hexadecimal.
+        expected: String,
+        /// SHA-256 of what was given, in hexadecimal.
+        actual: String,
+    },
+
     /// The GPU, its driver or a kernel failed.
     #[error(
         "the GPU cannot {action}: {detail}; decode on the CPU instead, which gives the same bytes"
@@ -255,11 +284,11 @@ impl Error {
             Self::InvalidSafetensors { problem, .. } if problem.is_truncation() => {
                 ErrorKind::Truncated
             }
-            Self::InvalidSafetensors { .. } | Self::InvalidArgument { .. } => {
-                ErrorKind::InvalidInput
-            }
+            Self::InvalidSafetensors { .. }
+            | Self::InvalidArgument { .. }
+            | Self::MissingBase { .. } => ErrorKind::InvalidInput,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::Mismatch { .. } => ErrorKind::Mismatch,
+            Self::Mismatch { .. } | Self::WrongBase { .. } => ErrorKind::Mismatch,
             Self::Gpu { .. } => ErrorKind::Gpu,
             Self::Incomplete { .. } => ErrorKind::Incomplete,
             Self::Interrupted { .. } => ErrorKind::Interrupted,

@@ -25,6 +25,7 @@ pub mod gpu;
 pub mod output;
 pub mod safetensors;
 
+mod base;
 mod decode;
 mod directory;
 mod encode;
@@ -37,6 +38,7 @@ mod progress;
 mod simd;
 mod spares;
 
+pub use base::Base;
 pub use decode::{
     Checkpoint, Decoded, Element, LostRange, RestoreOptions, SalvageReport, Tensor, VerifyReport,
 };

@@ -201,13 +201,14 @@ fn inspect_lists_every_tensor() {
         .stdout(contains("format version 1").and(contains(demo_sha256())));
     let value = place.json(
         &["inspect", "m.safetensors.wcodec"],
-        "command file format_version original_bytes encoded_bytes ratio sha256 tables tensors dtypes",
+        "command file format_version original_bytes encoded_bytes ratio sha256 base_sha256 tables tensors dtypes",
     );
     assert_eq!(value["format_version"], 1);
     assert_eq!(value["sha256"], demo_sha256());
     let tensors = value["tensors"].as_array().unwrap();
     for tensor in tensors {
-        assert_keys(tensor, "name dtype shape original_bytes encoded_bytes ratio plans");
+        let keys = "name dtype shape original_bytes encoded_bytes ratio copy_of plans tile_modes";
+        assert_keys(tensor, keys);
     }
     for dtype in value["dtypes"].as_array().unwrap() {
         assert_keys(dtype, "dtype tensors original_bytes encoded_bytes ratio");
@@ -220,6 +221,52 @@ fn inspect_lists_every_tensor() {
     for field in ["original_bytes", "encoded_bytes"] {
         assert_eq!(sum(&value["dtypes"], field), sum(&value["tensors"], field));
     }
+}
+
+#[test]
+fn a_checkpoint_is_stored_against_its_base() {
+    let place = Workplace::new();
+    let mut tuned = DEMO_CHECKPOINT.to_vec();
+    // The last bytes of the file are a tensor's.
+    *tuned.last_mut().unwrap() ^= 1;
+    fs::write(place.path("tuned.safetensors"), &tuned).unwrap();
+    place.run(&["encode", "tuned.safetensors", "--base", "m.safetensors"]).success();
+    assert!(place.read("tuned.safetensors.wcodec").len() < tuned.len() / 100);
+    let base = place.json(
+        &["inspect", "tuned.safetensors.wcodec"],
+        "command file format_version original_bytes encoded_bytes ratio sha256 base_sha256 tables tensors dtypes",
+    );
+    assert_eq!(base["base_sha256"], demo_sha256());
+    place.run(&["inspect", "tuned.safetensors.wcodec"]).success().stdout(contains("with base"));
+
+    let decode = ["decode", "tuned.safetensors.wcodec", "-o", "back"];
+    let verify = ["verify", "tuned.safetensors.wcodec"];
+    for command in [&decode[..], &verify] {
+        place.fails(command, ErrorKind::InvalidInput, &demo_sha256());
+        let wrong = [command, &["--base", "tuned.safetensors"]].concat();
+        place.fails(&wrong, ErrorKind::Mismatch, "is not the base of");
+        let missing = [command, &["--base", "none.safetensors"]].concat();
+        place.fails(&missing, ErrorKind::Io, "none.safetensors");
+        place.run(&[command, &["--base", "m.safetensors"]].concat()).success();
+    }
+    assert!(place.read("back") == tuned);
+
+    // An encoded base stands for its original.
+    place.run(&["encode", "m.safetensors"]).success();
+    let encoded_base = ["--force", "--base", "m.safetensors.wcodec"];
+    place.run(&[&decode[..], &encoded_base].concat()).success();
+    assert!(place.read("back") == tuned);
+    let over_base = ["decode", "tuned.safetensors.wcodec", "-f", "-o", "m.safetensors"];
+    let over_base = [&over_base[..], &["--base", "m.safetensors"]].concat();
+    place.fails(&over_base, ErrorKind::InvalidInput, "choose another name");
+}
+
+#[test]
+fn directories_take_no_base() {
+    let place = Workplace::with_model();
+    let base = ["--base", "model/m.safetensors"];
+    let encode = [&["encode", "model"], &base[..]].concat();
+    place.fails(&encode, ErrorKind::InvalidInput, "only files");
 }
 
 #[test]

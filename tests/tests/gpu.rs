@@ -2,8 +2,10 @@
 //!
 //! Without a GPU, the tests that need one are skipped, or fail where `WCODEC_REQUIRE_GPU` is set.
 
+use std::sync::Arc;
+
 use wcodec::gpu::{Decoder, DeviceTensor};
-use wcodec::{Checkpoint, EncodeOptions, Error, ErrorKind, encode_safetensors_bytes};
+use wcodec::{Base, Checkpoint, EncodeOptions, Error, ErrorKind, encode_safetensors_bytes};
 use wcodec_tests::{
     Pattern, REQUIRE_GPU, Random, SmoothTable, TestTensor, find_gpu, golden_tensors, require_gpu,
     safetensors_file,
@@ -55,6 +57,50 @@ fn assert_decodes_exactly(decoder: &Decoder) {
         let names: Vec<&str> = some.iter().map(|tensor| &*tensor.name).collect();
         assert_are(&decoder.decode(&checkpoint, &names).unwrap(), &some);
     }
+}
+
+/// Everything against a base, by each kind of reference and none, with copies among the tensors.
+fn assert_decodes_against_a_base(decoder: &Decoder) {
+    let base = mixed_tensors();
+    let mut tuned = base.clone();
+    for (number, tensor) in tuned.iter_mut().enumerate() {
+        let changed = tensor.bytes.iter_mut().skip(number % 3).step_by(2 + number % 5);
+        match number % 4 {
+            0 => {}
+            1 => changed.for_each(|byte| *byte = byte.wrapping_add(1)),
+            2 => changed.step_by(9).for_each(|byte| *byte ^= 0x10),
+            _ => tensor.bytes.reverse(),
+        }
+    }
+    let copies: Vec<TestTensor> = tuned
+        .iter()
+        .step_by(5)
+        .map(|tensor| TestTensor { name: format!("{}.copy", tensor.name), ..tensor.clone() })
+        .collect();
+    tuned.extend(copies);
+    let base = Arc::new(Base::from_bytes(safetensors_file(&base).unwrap()).unwrap());
+    let file = safetensors_file(&tuned).unwrap();
+    for (block_elements, states_per_lane) in [(1024, 1), (64 << 10, 2)] {
+        let options = EncodeOptions {
+            block_elements,
+            states_per_lane,
+            base: Some(Arc::clone(&base)),
+            ..EncodeOptions::default()
+        };
+        let encoded = encode_safetensors_bytes(&file, &options).unwrap().0;
+        let without = Checkpoint::from_bytes(encoded.clone()).unwrap();
+        assert!(matches!(decoder.decode_all(&without), Err(Error::MissingBase { .. })));
+        let checkpoint = without.with_base(Arc::clone(&base)).unwrap();
+        assert_are(&decoder.decode_all(&checkpoint).unwrap(), &tuned);
+    }
+}
+
+#[test]
+fn gpu_and_cpu_decode_against_a_base() {
+    if let Some(gpu) = find_gpu().unwrap() {
+        assert_decodes_against_a_base(&gpu);
+    }
+    assert_decodes_against_a_base(&Decoder::cpu());
 }
 
 #[test]

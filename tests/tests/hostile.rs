@@ -3,10 +3,12 @@
 //!
 //! The files are forged after `docs/FORMAT.md`, without any help of the library.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use twox_hash::XxHash3_64;
 use wcodec::safetensors::Dtype;
-use wcodec::{Checkpoint, EncodeOptions, Profile, encode_safetensors_bytes};
+use wcodec::{Base, Checkpoint, EncodeOptions, Profile, encode_safetensors_bytes};
 use wcodec_tests::{Parts, Pattern, Random, SmoothTable, TestTensor, safetensors_file};
 
 const FOOTER_BYTES: usize = 64;
@@ -25,7 +27,12 @@ fn encode(
 
 /// Reads all that can be read; what works must give the original.
 fn assert_harmless(forged: &Parts, original: &[u8], what: impl Fn() -> String) {
-    let Ok(checkpoint) = Checkpoint::from_bytes(forged.file()) else { return };
+    if let Ok(checkpoint) = Checkpoint::from_bytes(forged.file()) {
+        assert_reads_harmlessly(&checkpoint, original, what);
+    }
+}
+
+fn assert_reads_harmlessly(checkpoint: &Checkpoint, original: &[u8], what: impl Fn() -> String) {
     for tensor in checkpoint.tensors() {
         let count = tensor.byte_len() / tensor.element_bytes();
         // The whole as well as a part: each is refused or decodes, neither may panic.
@@ -72,25 +79,89 @@ fn a_changed_index_of_tiles_with_right_checksums_is_harmless() {
     assert_changed_indexes_are_harmless(&original, &Parts::of(&encoded));
 }
 
+/// References, the base's name, and which tensor is a copy of which come from the index too.
+#[test]
+fn a_changed_index_of_a_file_with_a_base_is_harmless() {
+    let random = &mut Random::new(52);
+    let base = [
+        TestTensor::new("a", Dtype::BF16, &[1500], Pattern::Gaussian, random),
+        TestTensor::new("b", Dtype::I8, &[1100], Pattern::Gaussian, random),
+        TestTensor::new("c", Dtype::F32, &[90], Pattern::Gaussian, random),
+    ];
+    let mut tuned = base.to_vec();
+    tuned[0].bytes.iter_mut().step_by(7).for_each(|byte| *byte = byte.wrapping_add(1));
+    tuned[2].bytes[5] ^= 0x10;
+    tuned.push(TestTensor { name: "d".into(), ..tuned[0].clone() });
+    tuned.push(TestTensor { name: "e".into(), ..tuned[1].clone() });
+    let base = Arc::new(Base::from_bytes(safetensors_file(&base).unwrap()).unwrap());
+    let original = safetensors_file(&tuned).unwrap();
+    let options = EncodeOptions {
+        block_elements: 1024,
+        base: Some(Arc::clone(&base)),
+        ..EncodeOptions::default()
+    };
+    let (encoded, _) = encode_safetensors_bytes(&original, &options).unwrap();
+    let checkpoint = Checkpoint::from_bytes(encoded.clone()).unwrap();
+    assert_eq!(checkpoint.tensor("d").unwrap().copy_of(), Some("a"));
+    assert_eq!(checkpoint.tensor("e").unwrap().copy_of(), Some("b"));
+    assert!(checkpoint.tensor("a").unwrap().plans().iter().any(|(_, plan)| plan.contains("base")));
+    assert_changed_indexes(&Parts::of(&encoded), |forged, what| {
+        let Ok(checkpoint) = Checkpoint::from_bytes(forged.file()) else { return };
+        for tensor in checkpoint.tensors() {
+            // Without the base, as others open it; each is refused or decodes, neither may panic.
+            let (_, _) = (tensor.decode(), tensor.copy_of());
+        }
+        if let Ok(checkpoint) = checkpoint.with_base(Arc::clone(&base)) {
+            assert_reads_harmlessly(&checkpoint, &original, || what.clone());
+        }
+    });
+}
+
+#[test]
+fn copies_name_earlier_tensors_that_are_none() {
+    let random = &mut Random::new(53);
+    let first = TestTensor::new("a", Dtype::U8, &[1300], Pattern::Gaussian, random);
+    let named = |name: &str| TestTensor { name: name.into(), ..first.clone() };
+    let (_, parts) = encode(&[first.clone(), named("b"), named("c")], 1024, 1);
+    // A tensor's bytes, and right behind them the number of the tensor that it is a copy of.
+    let copy = [&1300u64.to_le_bytes()[..], &[1], &0u32.to_le_bytes()].concat();
+    let places: Vec<usize> = (0..parts.index.len() - copy.len())
+        .filter(|&at| parts.index[at..].starts_with(&copy))
+        .collect();
+    assert_eq!(places.len(), 2, "two are copies of the first");
+    for (place, number) in [(0, 1u32), (0, 2), (1, 1), (1, 2), (1, 3), (1, u32::MAX)] {
+        let mut forged = parts.clone();
+        forged.index[places[place] + 9..][..4].copy_from_slice(&number.to_le_bytes());
+        let error = Checkpoint::from_bytes(forged.file()).unwrap_err().to_string();
+        assert!(error.contains("copy of no earlier tensor"), "{error}");
+    }
+}
+
 /// Single bits, absurd numbers, and ends.
 fn assert_changed_indexes_are_harmless(original: &[u8], parts: &Parts) {
+    assert_changed_indexes(parts, |forged, what| {
+        assert_harmless(forged, original, || what.clone())
+    });
+}
+
+fn assert_changed_indexes(parts: &Parts, check: impl Fn(&Parts, String) + Sync) {
     (0..8 * parts.index.len()).into_par_iter().for_each(|bit| {
         let mut forged = parts.clone();
         forged.index[bit / 8] ^= 1 << (bit % 8);
-        assert_harmless(&forged, original, || format!("bit {} of byte {}", bit % 8, bit / 8));
+        check(&forged, format!("bit {} of byte {}", bit % 8, bit / 8));
     });
     // Absurd numbers in every place: counts, lengths, offsets, table and plan numbers.
     (0..parts.index.len() - 8).into_par_iter().for_each(|at| {
         for number in [0, u64::MAX, 1 << 63, 1 << 40, u64::from(u32::MAX)] {
             let mut forged = parts.clone();
             forged.index[at..at + 8].copy_from_slice(&number.to_le_bytes());
-            assert_harmless(&forged, original, || format!("{number:#x} at {at}"));
+            check(&forged, format!("{number:#x} at {at}"));
         }
     });
     (0..parts.index.len()).into_par_iter().for_each(|length| {
         let mut forged = parts.clone();
         forged.index.truncate(length);
-        assert_harmless(&forged, original, || format!("cut to {length} bytes"));
+        check(&forged, format!("cut to {length} bytes"));
     });
 }
 

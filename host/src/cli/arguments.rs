@@ -89,6 +89,7 @@ Examples:
   wcodec encode model.safetensors
   wcodec encode model.safetensors -o /backup/model.wcodec
   wcodec encode my-model/ -o my-model-small/ --json
+  wcodec encode tuned.safetensors --base model.safetensors
 
 JSON keys for a file: command, input, output, original_bytes, encoded_bytes, ratio, sha256, seconds,
 tensors, dtypes. For a directory: command, input, output, original_bytes, encoded_bytes, ratio,
@@ -116,6 +117,10 @@ pub(super) struct Encode {
     /// only
     #[arg(long)]
     pub(super) no_sha256: bool,
+    /// Store the file against this .safetensors or .wcodec file, such as the model it was tuned from;
+    /// decoding then needs the same file
+    #[arg(long, value_name = "BASE")]
+    pub(super) base: Option<PathBuf>,
 }
 
 /// Measure size and speed on this machine, with random weights or with your files
@@ -152,6 +157,7 @@ Examples:
   wcodec decode /backup/model.wcodec -o model.safetensors
   wcodec decode my-model-wcodec/ -o my-model/
   wcodec decode model.safetensors.wcodec --device cuda:0
+  wcodec decode tuned.safetensors.wcodec --base model.safetensors
 
 JSON keys for a file: command, input, output, original_bytes, encoded_bytes, ratio, sha256, seconds,
 tensors, device. For a directory: command, input, output, original_bytes, encoded_bytes, ratio,
@@ -170,6 +176,9 @@ pub(super) struct Decode {
     /// Of a damaged file, write all that is intact, with zeros for the rest, and list what is lost
     #[arg(long, conflicts_with = "device")]
     pub(super) salvage: bool,
+    /// The file that it was encoded against with --base, whose SHA-256 is checked
+    #[arg(long, value_name = "BASE")]
+    pub(super) base: Option<PathBuf>,
 }
 
 /// List the tensors of a .wcodec file and how they are stored
@@ -182,9 +191,10 @@ Examples:
   wcodec inspect model.safetensors.wcodec
   wcodec inspect model.safetensors.wcodec --json
 
-JSON keys: command, file, format_version, original_bytes, encoded_bytes, ratio, sha256, tables,
-tensors (name, dtype, shape, original_bytes, encoded_bytes, ratio, plans), dtypes (dtype, tensors,
-original_bytes, encoded_bytes, ratio). A plan has the keys coding and blocks.
+JSON keys: command, file, format_version, original_bytes, encoded_bytes, ratio, sha256, base_sha256,
+tables, tensors (name, dtype, shape, original_bytes, encoded_bytes, ratio, copy_of, plans, tile_modes),
+dtypes (dtype, tensors, original_bytes, encoded_bytes, ratio). A plan has the keys coding and blocks, a
+tile mode the keys mode and sub_blocks. `base_sha256` and `copy_of` are null where there is none.
 ")]
 pub(super) struct Inspect {
     /// The .wcodec file
@@ -214,6 +224,9 @@ pub(super) struct Verify {
     /// What decodes: cpu, cuda:N, or auto (the first GPU, without one the CPU)
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(super) device: DeviceChoice,
+    /// The file that it was encoded against with --base, whose SHA-256 is checked
+    #[arg(long, value_name = "BASE")]
+    pub(super) base: Option<PathBuf>,
 }
 
 /// The encoder's profiles.

@@ -9,7 +9,7 @@ use wcodec::{Checkpoint, Error, RestoreOptions, Result, SalvageReport, restore_d
 use super::answer::{Answer, digest_text, shown};
 use super::arguments::{Common, Decode};
 use super::table::{grouped, printable, ratio, speed};
-use super::{directory, gpu, paths, progress};
+use super::{base, directory, gpu, paths, progress};
 
 pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
     let input = &arguments.input;
@@ -21,6 +21,7 @@ pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
     }
     if input.is_dir() {
         gpu::refuse_directory(arguments.device, input)?;
+        base::refuse_directory(arguments.base.as_deref(), input)?;
         let report = restore_directory(input, &output, &options)?;
         let written = [("input", input.as_path()), ("output", &output)];
         return Ok(directory::answer("decode", "Decoded", &written, &report));
@@ -28,7 +29,7 @@ pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
     let decoder = gpu::decoder(arguments.device)?;
     let device = gpu::described(decoder.as_ref());
     let start = Instant::now();
-    let mut checkpoint = Checkpoint::open(input)?;
+    let mut checkpoint = base::attach(Checkpoint::open(input)?, arguments.base.as_deref())?;
     if let Some(decoder) = decoder {
         checkpoint = checkpoint.with_decoder(decoder);
     }

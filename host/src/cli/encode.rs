@@ -10,12 +10,15 @@ use super::arguments::{Common, Encode, ProfileChoice};
 use super::directory;
 use super::dtypes::DtypeTotals;
 use super::table::{grouped, printable, ratio, ratio_text, speed};
-use super::{paths, progress};
+use super::{base, paths, progress};
 
 pub(super) fn run(arguments: &Encode, common: &Common) -> Result<Answer> {
     let input = &arguments.input;
     let output = paths::encoded(input, arguments.output.as_deref())?;
-    let options = options(arguments, common);
+    if input.is_dir() {
+        base::refuse_directory(arguments.base.as_deref(), input)?;
+    }
+    let options = options(arguments, common)?;
     if input.is_dir() {
         let report = encode_directory(input, &output, &options)?;
         let written = [("input", input.as_path()), ("output", &output)];
@@ -25,19 +28,20 @@ pub(super) fn run(arguments: &Encode, common: &Common) -> Result<Answer> {
     Ok(answer(input, &output, &report))
 }
 
-fn options(arguments: &Encode, common: &Common) -> EncodeOptions {
+fn options(arguments: &Encode, common: &Common) -> Result<EncodeOptions> {
     let defaults = EncodeOptions::of(match arguments.profile {
         ProfileChoice::Fast => Profile::Fast,
         ProfileChoice::Max => Profile::Max,
     });
-    EncodeOptions {
+    Ok(EncodeOptions {
         block_elements: arguments.block_elements.unwrap_or(defaults.block_elements),
         states_per_lane: arguments.states_per_lane.unwrap_or(defaults.states_per_lane),
         sha256: !arguments.no_sha256,
+        base: base::open(arguments.base.as_deref())?,
         overwrite: common.force,
         progress: progress::bar("Encoding", common),
         ..defaults
-    }
+    })
 }
 
 /// Totals of an encode, dtype by dtype.

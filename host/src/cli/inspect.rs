@@ -19,14 +19,21 @@ pub(super) fn run(arguments: &Inspect) -> Result<Answer> {
 
 fn text(checkpoint: &Checkpoint, totals: &DtypeTotals) -> String {
     format!(
-        "{}\n{}\n{}: format version {}, {} tables\nSHA-256 of the original: {}\n",
+        "{}\n{}\n{}: format version {}, {} tables\nSHA-256 of the original: {}\n{}",
         tensor_table(checkpoint),
         totals.table(checkpoint.original_bytes(), checkpoint.encoded_bytes()),
         printable(&shown(checkpoint.path())),
         checkpoint.format_version(),
         grouped(checkpoint.table_count() as u64),
         digest_text(checkpoint.original_sha256().map(|sha256| wcodec::hex(&sha256)).as_deref()),
+        base_sha256(checkpoint)
+            .map(|base| format!("SHA-256 of the base: {base}\n"))
+            .unwrap_or_default(),
     )
+}
+
+fn base_sha256(checkpoint: &Checkpoint) -> Option<String> {
+    checkpoint.base_sha256().map(|sha256| wcodec::hex(&sha256))
 }
 
 fn tensor_table(checkpoint: &Checkpoint) -> String {
@@ -47,7 +54,10 @@ fn tensor_table(checkpoint: &Checkpoint) -> String {
             grouped(tensor.byte_len()),
             grouped(tensor.encoded_bytes()),
             ratio_text(tensor.byte_len(), tensor.encoded_bytes()),
-            plan_text(&tensor.plans()) + &tile_text(&tensor.tile_modes()),
+            match tensor.copy_of() {
+                Some(original) => format!("copy of {original}"),
+                None => plan_text(&tensor.plans()) + &tile_text(&tensor.tile_modes()),
+            },
         ]);
     }
     table.render()
@@ -99,6 +109,7 @@ fn json_of(checkpoint: &Checkpoint, totals: &DtypeTotals) -> Value {
         "encoded_bytes": encoded,
         "ratio": ratio(original, encoded),
         "sha256": checkpoint.original_sha256().map(|sha256| wcodec::hex(&sha256)),
+        "base_sha256": base_sha256(checkpoint),
         "tables": checkpoint.table_count(),
         "tensors": checkpoint.tensors().map(|tensor| tensor_json(&tensor)).collect::<Vec<_>>(),
         "dtypes": totals.json(),
@@ -115,6 +126,7 @@ fn tensor_json(tensor: &Tensor<'_>) -> Value {
         "original_bytes": tensor.byte_len(),
         "encoded_bytes": tensor.encoded_bytes(),
         "ratio": ratio(tensor.byte_len(), tensor.encoded_bytes()),
+        "copy_of": tensor.copy_of(),
         "plans": tensor.plans().into_iter().map(plan).collect::<Vec<_>>(),
         "tile_modes": tensor.tile_modes().into_iter().map(mode).collect::<Vec<_>>(),
     })

@@ -2,6 +2,7 @@
 
 mod answer;
 mod arguments;
+mod base;
 mod bench;
 mod decode;
 mod demo;

@@ -8,18 +8,19 @@ use wcodec::{Checkpoint, Progress, Result, verify_directory, verify_directory_ag
 use super::answer::{Answer, digest_text, shown};
 use super::arguments::{Common, Verify};
 use super::table::{grouped, printable, ratio, speed};
-use super::{directory, gpu, progress};
+use super::{base, directory, gpu, progress};
 
 pub(super) fn run(arguments: &Verify, common: &Common) -> Result<Answer> {
     let bar = progress::bar("Verifying", common);
     let (input, against) = (arguments.input.as_path(), arguments.against.as_deref());
     if input.is_dir() {
         gpu::refuse_directory(arguments.device, input)?;
+        base::refuse_directory(arguments.base.as_deref(), input)?;
         return verify_tree(input, against, bar.as_deref());
     }
     let decoder = gpu::decoder(arguments.device)?;
     let device = gpu::described(decoder.as_ref());
-    let mut checkpoint = Checkpoint::open(input)?;
+    let mut checkpoint = base::attach(Checkpoint::open(input)?, arguments.base.as_deref())?;
     if let Some(decoder) = decoder {
         checkpoint = checkpoint.with_decoder(decoder);
     }

@@ -5,6 +5,7 @@ use codec::block::{
 };
 use codec::constants::MAX_WIDTH;
 use codec::rans::{DecodeTable, MixedTables};
+use codec::reference::restore;
 use codec::simd::{BlockInput, PieceBuffers};
 use codec::split::{ElementLayout, Width};
 use codec::tile::TiledBlock;
@@ -54,6 +55,8 @@ pub(crate) struct Block<'a> {
     pub(crate) number: usize,
     pub(crate) plan: &'a PlanRecord,
     pub(crate) bytes: &'a [u8],
+    /// The base's bytes of these elements, as many as `out`; of use to plans with a reference only.
+    pub(crate) base: &'a [u8],
     /// The elements' bytes; their length says how many there are.
     pub(crate) out: &'a mut [u8],
     /// Receives the xxh3 of what is in `out` then.
@@ -77,7 +80,10 @@ impl BlockDecoder {
                 1
             };
             let (now, later) = rest.split_at_mut(done);
-            now.iter_mut().for_each(|block| *block.checksum = xxh3(block.out));
+            for block in now {
+                block.undo_reference()?;
+                *block.checksum = xxh3(block.out);
+            }
             rest = later;
         }
         Ok(())
@@ -109,9 +115,9 @@ impl BlockDecoder {
         let Some(tiles) = block.tiles()? else { return self.decode_alone(index, block) };
         let mut coded = std::mem::take(&mut self.coded);
         coded.resize(tiles.coded_bytes(), 0);
-        let Block { tensor, number, plan, bytes, .. } = *block;
+        let Block { tensor, number, plan, bytes, base, .. } = *block;
         let (out, checksum) = (&mut coded[..], &mut 0);
-        self.decode_alone(index, &mut Block { tensor, number, plan, bytes, out, checksum })?;
+        self.decode_alone(index, &mut Block { tensor, number, plan, bytes, base, out, checksum })?;
         tiles.reconstruct(&coded, block.out);
         self.coded = coded;
         Ok(())
@@ -193,6 +199,15 @@ impl<'a> Block<'a> {
         let elements = self.out.len() / usize::from(self.tensor.width);
         let tiles = self.tensor.tiled_block(self.number, elements, self.plan);
         tiles.map_err(|error| self.corrupt(error.to_string()))
+    }
+
+    /// Makes elements of what has been decoded, where that was taken against a base.
+    fn undo_reference(&mut self) -> Result<()> {
+        let Some(reference) = self.plan.reference.operation() else { return Ok(()) };
+        let layout =
+            layout_of(self.tensor).ok_or_else(|| self.corrupt("impossible width".into()))?;
+        restore(reference, layout, self.out, self.base);
+        Ok(())
     }
 
     /// The tables of each plane that is coded by class.

@@ -11,10 +11,14 @@ use rayon::prelude::*;
 use super::blocks::{Block, BlockDecoder};
 use super::elements::Decoded;
 use super::validate::validate;
+use crate::base::Base;
 use crate::error::{Error, Result, quoted};
-use crate::format::{ChunkRecord, Envelope, Index, TensorRecord, decode_index};
+use crate::format::{
+    BlockRecord, ChunkRecord, Envelope, Index, PlanRecord, ReferenceRecord, TensorRecord,
+    decode_index,
+};
 use crate::gpu::Decoder;
-use crate::hash::{of_blocks, xxh3};
+use crate::hash::{hex, of_blocks, xxh3};
 use crate::mapped::MappedFile;
 use crate::safetensors::Dtype;
 use crate::spares::Spares;
@@ -33,6 +37,8 @@ pub struct Checkpoint {
     chunk_starts: Vec<Vec<ChunkStart>>,
     /// What restores and verifies; without one the CPU does.
     decoder: Option<Arc<Decoder>>,
+    /// What blocks with a reference need; checked when it was given.
+    base: Option<Arc<Base>>,
     /// Tables and buffers that no thread is using at the moment.
     block_decoders: Spares<BlockDecoder>,
 }
@@ -97,6 +103,7 @@ impl Checkpoint {
             payload_start: envelope.alignment,
             chunk_starts,
             decoder: None,
+            base: None,
             block_decoders: Spares::default(),
         })
     }
@@ -124,6 +131,60 @@ impl Checkpoint {
     pub fn with_decoder(mut self, decoder: Arc<Decoder>) -> Self {
         self.decoder = Some(decoder);
         self
+    }
+
+    /// Gives the checkpoint that this one is stored against. A file that needs none takes any;
+    /// [`Checkpoint::base_sha256`] says which one is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongBase`] when it is another one, by its length and SHA-256.
+    pub fn with_base(mut self, base: Arc<Base>) -> Result<Self> {
+        let Some(needed) = self.index.base else { return Ok(self) };
+        if (needed.bytes, needed.sha256) != (base.byte_len(), base.sha256()) {
+            return Err(Error::WrongBase {
+                path: self.path,
+                base: base.path().to_owned(),
+                expected: hex(&needed.sha256),
+                actual: hex(&base.sha256()),
+            });
+        }
+        self.base = Some(base);
+        self.check_base_tensors()?;
+        Ok(self)
+    }
+
+    /// The base that was given.
+    pub(crate) fn base(&self) -> Option<&Base> {
+        self.base.as_deref()
+    }
+
+    fn check_base_tensors(&self) -> Result<()> {
+        let lacks_base =
+            |tensor: &Tensor<'_>| tensor.record().needs_base() && tensor.base_bytes().is_none();
+        match self.tensors().find(lacks_base) {
+            None => Ok(()),
+            Some(tensor) => Err(Error::Corrupt {
+                what: self.path.display().to_string(),
+                location: format!("tensor {}", quoted(tensor.name())),
+                detail: "its base has no tensor with this name, dtype and shape".into(),
+            }),
+        }
+    }
+
+    /// SHA-256 of the `.safetensors` file that this one is stored against, if it is.
+    pub fn base_sha256(&self) -> Option<[u8; 32]> {
+        self.index.base.map(|base| base.sha256)
+    }
+
+    /// Fails early where a base is needed and has not been given.
+    pub(crate) fn require_base(&self) -> Result<()> {
+        match self.index.base {
+            Some(needed) if self.base.is_none() => {
+                Err(Error::MissingBase { path: self.path.clone(), sha256: hex(&needed.sha256) })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn decoder(&self) -> Option<&Decoder> {
@@ -286,6 +347,58 @@ impl<'a> Tensor<'a> {
         &self.checkpoint.index
     }
 
+    /// The tensor whose blocks are decoded for this one: an earlier one with the same bytes, or
+    /// itself.
+    pub(crate) fn stored(&self) -> Self {
+        match self.record().copy_of {
+            Some(number) => Self { number: number as usize, ..*self },
+            None => *self,
+        }
+    }
+
+    /// The earlier tensor that this one is stored as a copy of.
+    pub fn copy_of(&self) -> Option<&'a str> {
+        self.record().copy_of.map(|_| self.stored().name())
+    }
+
+    /// The tensor's bytes in the base, where there is such a tensor.
+    fn base_bytes(&self) -> Option<&'a [u8]> {
+        let base = self.checkpoint.base.as_ref()?;
+        let bytes = base.tensor(self.name(), &self.dtype(), self.shape())?;
+        (bytes.len() as u64 == self.byte_len()).then_some(bytes)
+    }
+
+    /// The base's bytes of a block with this plan; empty for one that needs none.
+    pub(crate) fn base_block(&self, number: usize, plan: &PlanRecord) -> Result<&'a [u8]> {
+        match plan.reference {
+            ReferenceRecord::None => Ok(&[]),
+            _ => self.base_range(number..number + 1),
+        }
+    }
+
+    /// The base's bytes of a run of blocks; empty where none of them needs any.
+    pub(crate) fn base_of_blocks(&self, blocks: Range<usize>) -> Result<&'a [u8]> {
+        let record = self.record();
+        let needs = |block: &BlockRecord| {
+            record.plans[usize::from(block.plan)].reference != ReferenceRecord::None
+        };
+        match record.blocks[blocks.clone()].iter().any(needs) {
+            false => Ok(&[]),
+            true => self.base_range(blocks),
+        }
+    }
+
+    fn base_range(&self, blocks: Range<usize>) -> Result<&'a [u8]> {
+        self.checkpoint.require_base()?;
+        let start = blocks.start * self.block_bytes();
+        let end = (blocks.end * self.block_bytes()).min(self.byte_len() as usize);
+        self.base_bytes().and_then(|bytes| bytes.get(start..end)).ok_or_else(|| Error::Corrupt {
+            what: self.display(),
+            location: format!("block {}", blocks.start),
+            detail: "the base has no bytes for it".into(),
+        })
+    }
+
     /// The tensor's name.
     pub fn name(&self) -> &'a str {
         &self.record().name
@@ -348,10 +461,11 @@ impl<'a> Tensor<'a> {
                 ),
             });
         }
-        let decoded = self.decode_whole(out).map_err(|error| {
+        let stored = self.stored();
+        let decoded = stored.decode_whole(out).map_err(|error| {
             // A chunk whose checksum is wrong says more precisely where the damage is.
-            let chunks = 0..self.record().chunks.len();
-            chunks.into_iter().find_map(|chunk| self.chunk_bytes(chunk).err()).unwrap_or(error)
+            let chunks = 0..stored.record().chunks.len();
+            chunks.into_iter().find_map(|chunk| stored.chunk_bytes(chunk).err()).unwrap_or(error)
         });
         self.checkpoint.checked(decoded)
     }
@@ -387,12 +501,13 @@ impl<'a> Tensor<'a> {
         if elements.is_empty() {
             return Ok(decoded);
         }
-        let block_elements = u64::from(self.record().block_elements);
+        let stored = self.stored();
+        let block_elements = u64::from(stored.record().block_elements);
         let blocks = elements.start / block_elements..elements.end.div_ceil(block_elements);
         let first_byte = blocks.start * block_elements * width;
         let last_byte = (blocks.end * block_elements * width).min(self.byte_len());
         let mut whole = self.allocate(last_byte - first_byte)?;
-        self.decode_blocks(blocks.start as usize..blocks.end as usize, whole.as_bytes_mut())?;
+        stored.decode_blocks(blocks.start as usize..blocks.end as usize, whole.as_bytes_mut())?;
         let skip = (elements.start * width - first_byte) as usize;
         let out = decoded.as_bytes_mut();
         out.copy_from_slice(&whole.as_bytes()[skip..][..out.len()]);
@@ -466,7 +581,8 @@ impl<'a> Tensor<'a> {
                 let plan = &record.plans[usize::from(block.plan)];
                 let bytes = &bytes[at..][..length];
                 let Some((out, checksum)) = outs.next() else { break };
-                blocks.push(Block { tensor: record, number, plan, bytes, out, checksum });
+                let base = self.base_block(number, plan)?;
+                blocks.push(Block { tensor: record, number, plan, bytes, base, out, checksum });
             }
             at += length;
         }

@@ -26,10 +26,14 @@ impl Checkpoint {
     /// # Errors
     ///
     /// When this file is damaged, when the output exists and may not be replaced or is this
-    /// file, and when it cannot be written.
+    /// file or its base, when a base is needed and was not given, and when it cannot be written.
     pub fn restore(&self, output: impl AsRef<Path>, options: &RestoreOptions) -> Result<()> {
         let output = output.as_ref();
         ensure_apart(self.path(), output)?;
+        if let Some(base) = self.base() {
+            ensure_apart(base.path(), output)?;
+        }
+        self.require_base()?;
         let mut file = AtomicFile::create(output, options.overwrite)?;
         if let Some(progress) = &options.progress {
             progress.start(self.original_bytes());

@@ -38,6 +38,7 @@ impl Checkpoint {
     /// the SHA-256 of the whole when the last of their bytes has gone to `sink`: what `sink` has
     /// done is to be kept only when this returns `Ok`.
     pub(crate) fn stream(&self, sink: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<()> {
+        self.require_base()?;
         let gpu = self.decoder().filter(|decoder| decoder.device().is_some());
         let pieces = self.pieces(if gpu.is_some() { GPU_PIECE_BYTES } else { PIECE_BYTES });
         let done = std::thread::scope(|scope| {
@@ -62,7 +63,7 @@ impl Checkpoint {
     fn pieces(&self, most: u64) -> Vec<Piece<'_>> {
         let mut pieces = Vec::new();
         let mut piece = Piece::default();
-        for tensor in self.tensors() {
+        for tensor in self.tensors().map(|tensor| tensor.stored()) {
             let record = tensor.record();
             let block_bytes = u64::from(record.block_elements) * u64::from(record.width);
             let count = record.blocks.len();

@@ -29,12 +29,16 @@ pub(crate) fn validate(index: &Index, footer: &Footer, path: &Path) -> Result<()
     }
     let mut names = HashSet::new();
     let mut payload = 0;
-    for tensor in &index.tensors {
+    for (number, tensor) in index.tensors.iter().enumerate() {
         let what = format!("the index entry of tensor {}", quoted(&tensor.name));
         if !names.insert(tensor.name.as_str()) {
             return Err(corrupt(path, what, "another tensor has the same name"));
         }
-        let problem = match check_tensor(tensor, index) {
+        let checked = match tensor.copy_of {
+            Some(original) => check_copy(tensor, index.tensors[..number].get(original as usize)),
+            None => check_tensor(tensor, index),
+        };
+        let problem = match checked {
             Err(problem) => Some(problem),
             Ok(_) if tensor.blocks.is_empty() && tensor.payload_offset != 0 => {
                 Some("it has no blocks and yet an offset of them")
@@ -83,6 +87,33 @@ fn check_header(index: &Index, tensor_bytes: u64, path: &Path) -> Result<()> {
     }
 }
 
+/// A copy has nothing of its own but names, and an original before it.
+fn check_copy(copy: &TensorRecord, original: Option<&TensorRecord>) -> Result<u64, &'static str> {
+    let Some(original) = original.filter(|original| original.copy_of.is_none()) else {
+        return Err("it is a copy of no earlier tensor that has blocks of its own");
+    };
+    let sizes = |tensor: &TensorRecord| (tensor.bytes, tensor.width, tensor.xxh3);
+    if sizes(copy) != sizes(original) {
+        return Err("it differs from the tensor that it is a copy of");
+    }
+    let coding = |tensor: &TensorRecord| (tensor.states_per_lane, tensor.block_elements);
+    if coding(copy) != coding(original) {
+        return Err("it has other blocks than the tensor that it is a copy of");
+    }
+    let lists = [
+        copy.blocks.len(),
+        copy.chunks.len(),
+        copy.plans.len(),
+        copy.classes.len(),
+        copy.tile_modes.len(),
+        copy.tile_classes.len(),
+    ];
+    if lists != [0; 6] {
+        return Err("it is a copy and yet has blocks of its own");
+    }
+    Ok(0)
+}
+
 /// The payload bytes of a tensor, or what is wrong with its record.
 fn check_tensor(tensor: &TensorRecord, index: &Index) -> Result<u64, &'static str> {
     let layout = layout_of(tensor).ok_or("its elements have an impossible width")?;
@@ -107,6 +138,9 @@ fn check_tensor(tensor: &TensorRecord, index: &Index) -> Result<u64, &'static st
         check_classes(classes, index)?;
     }
     check_tiles(tensor, index, width)?;
+    if tensor.needs_base() && index.base.is_none() {
+        return Err("a plan needs a base, and the file names none");
+    }
     for plan in &tensor.plans {
         let layout =
             plan.coded_layout(layout).ok_or("its coded elements have an impossible width")?;

@@ -10,15 +10,18 @@ use std::time::Instant;
 use codec::constants::{MAX_BLOCK_ELEMENTS, MIN_BLOCK_ELEMENTS};
 
 use super::classes::{TensorClasses, find_classes};
+use super::copies::find_copies;
 use super::layout::element_layout;
 use super::profile::Profile;
+use super::reference::find_references;
 use super::report::{EncodeReport, TensorReport};
 use super::tables::TablePool;
 use super::tiles::find_tilings;
 use super::window::{EncodedBlock, SegmentInput, Workshop};
+use crate::base::Base;
 use crate::error::{Error, Result};
 use crate::format::{
-    BlockRecord, CHUNK_BYTES, ChunkRecord, FileHeader, Footer, Index, MAX_PLANS,
+    BaseRecord, BlockRecord, CHUNK_BYTES, ChunkRecord, FileHeader, Footer, Index, MAX_PLANS,
     MIN_SECTION_ALIGNMENT, PlanRecord, PlaneRecord, SECTION_ALIGNMENT, TensorRecord, WINDOW_BLOCKS,
     WINDOW_BYTES, encode_index,
 };
@@ -44,6 +47,9 @@ pub struct EncodeOptions {
     /// is decoded is still compared with the checksum of each tensor; on, encoding can't be faster
     /// than one processor computes the hash.
     pub sha256: bool,
+    /// The checkpoint to store this one against, which decoding then needs too: tensors of the same
+    /// name, dtype and shape, where it makes them smaller.
+    pub base: Option<Arc<Base>>,
     /// Whether an existing output is replaced.
     pub overwrite: bool,
     /// Told of the original bytes done.
@@ -65,8 +71,16 @@ impl EncodeOptions {
             states_per_lane: profile.states_per_lane(),
             section_alignment: profile.section_alignment(),
             sha256: true,
+            base: None,
             overwrite: false,
             progress: None,
+        }
+    }
+
+    /// Tells of original bytes done.
+    fn advance(&self, bytes: usize) {
+        if let Some(progress) = &self.progress {
+            progress.advance(bytes as u64);
         }
     }
 
@@ -115,6 +129,9 @@ pub fn encode_safetensors(
     let (input, output) = (input.as_ref(), output.as_ref());
     options.check()?;
     ensure_apart(input, output)?;
+    if let Some(base) = &options.base {
+        ensure_apart(base.path(), output)?;
+    }
     let mapped = MappedFile::open(input)?;
     let before = mapped.metadata()?;
     let header = mapped.checked(safetensors::parse(mapped.bytes(), input))?;
@@ -186,9 +203,11 @@ fn encode_into(
         hash.map_err(|_| Error::Internal { detail: "hashing the original panicked".into() })?;
     let (tables, tensors) = encoded?;
     let reports = header.tensors.iter().zip(&tensors).map(report_of).collect();
+    let base = options.base.as_ref().filter(|_| tensors.iter().any(TensorRecord::needs_base));
     let index = Index {
         original_bytes: file.len() as u64,
         original_sha256,
+        base: base.map(|base| BaseRecord { bytes: base.byte_len(), sha256: base.sha256() }),
         header: file[header.header_bytes.clone()].to_vec(),
         tables: tables.records(),
         tensors,
@@ -224,16 +243,25 @@ fn encode_tensors(
     let mut builders: Vec<TensorBuilder> =
         header.tensors.iter().map(|entry| TensorBuilder::new(entry, file, options)).collect();
     let (profile, block_elements) = (options.profile, options.block_elements);
-    let tilings = find_tilings(file, header, profile, block_elements, &mut workshop.pool);
+    let copies = find_copies(file, header);
+    for (builder, original) in builders.iter_mut().zip(&copies) {
+        builder.record.copy_of = *original;
+    }
+    let is_copy = |tensor: usize| copies[tensor].is_some();
+    let base = options.base.as_deref();
+    let references = find_references(file, header, base, block_elements, is_copy);
+    let is_known = |tensor: usize| is_copy(tensor) || references[tensor].is_some();
+    let pool = &mut workshop.pool;
+    let tilings = find_tilings(file, header, profile, block_elements, is_known, pool);
     for (builder, tiling) in builders.iter_mut().zip(&tilings) {
         if let Some(tiling) = tiling {
             tiling.describe(&mut builder.record);
         }
     }
-    let is_tiled = |tensor: usize| tilings[tensor].is_some();
+    let has_no_classes = |tensor: usize| is_known(tensor) || tilings[tensor].is_some();
     let classes = match options.profile {
         Profile::Fast => Vec::new(),
-        Profile::Max => find_classes(file, header, is_tiled, &mut workshop.pool),
+        Profile::Max => find_classes(file, header, has_no_classes, &mut workshop.pool),
     };
     for (builder, classes) in builders.iter_mut().zip(&classes) {
         let records = classes.iter().flat_map(TensorClasses::records);
@@ -244,6 +272,10 @@ fn encode_tensors(
         let layout = element_layout(&entry.dtype);
         let block_bytes = options.block_elements * layout.width.bytes();
         let bytes = entry.bytes(file).unwrap_or_default();
+        if is_copy(tensor) {
+            options.advance(bytes.len());
+            continue;
+        }
         let mut first_element = 0;
         for segment in bytes.chunks(WINDOW_BYTES.next_multiple_of(block_bytes)) {
             let blocks: Vec<&[u8]> = segment.chunks(block_bytes).collect();
@@ -260,6 +292,9 @@ fn encode_tensors(
                 profile,
                 classes,
                 tiling: tilings[tensor].as_ref(),
+                base: references[tensor].map(|base| {
+                    &base[first_element as usize * layout.width.bytes()..][..segment.len()]
+                }),
                 first_element,
                 blocks,
             });
@@ -267,7 +302,13 @@ fn encode_tensors(
         }
     }
     flush(&mut workshop, window, &mut builders, options, sink)?;
-    Ok((workshop.pool, builders.into_iter().map(TensorBuilder::finish).collect()))
+    let mut records: Vec<TensorRecord> = builders.into_iter().map(TensorBuilder::finish).collect();
+    for (copy, original) in copies.into_iter().enumerate() {
+        if let Some(original) = original {
+            records[copy].xxh3 = records[original as usize].xxh3;
+        }
+    }
+    Ok((workshop.pool, records))
 }
 
 /// Segments that are encoded together.
@@ -318,9 +359,7 @@ fn flush(
     if let Some((tensor, chunk)) = open {
         builders[tensor].close_chunk(chunk);
     }
-    if let Some(progress) = &options.progress {
-        progress.advance(done as u64);
-    }
+    options.advance(done);
     Ok(())
 }
 
@@ -359,6 +398,7 @@ impl TensorBuilder {
                 dtype: entry.dtype.name().to_owned(),
                 shape: entry.shape.clone(),
                 bytes: bytes.len() as u64,
+                copy_of: None,
                 // Known when all blocks are.
                 xxh3: 0,
                 width: layout.width.bytes() as u8,

@@ -8,11 +8,13 @@
 mod checkpoint;
 mod classes;
 mod cluster;
+mod copies;
 mod histogram;
 mod layout;
 mod pairs;
 mod plan;
 mod profile;
+mod reference;
 mod report;
 mod tables;
 mod tiles;

@@ -34,8 +34,8 @@ pub(crate) struct Segment<'a, 'room> {
     pub(crate) profile: Profile,
     /// The tensor's classes, if it is coded by class.
     pub(crate) classes: Option<&'a TensorClasses>,
-    /// Number in the tensor of the segment's first element.
-    pub(crate) first_element: u64,
+    /// Number in the tensor of each block's first element.
+    pub(crate) first_elements: Vec<u64>,
     /// Elements of each block, little-endian.
     pub(crate) blocks: Vec<&'a [u8]>,
     /// Counts of each block's planes, estimated by the profile's sample.
@@ -229,9 +229,8 @@ impl Segment<'_, '_> {
     /// The record of a lower plane of which enough rows are exact numbers of a smaller type.
     fn exact_rows_record(&self, block: usize, plane: usize) -> Option<PlaneRecord> {
         let exact = self.classes?.exact.as_ref()?;
-        let before: usize = (0..block).map(|block| self.elements(block)).sum();
         let elements = self.elements(block);
-        let first = self.first_element + before as u64;
+        let first = self.first_elements[block];
         let bits = exact.bits(plane, first, elements) + EXACT_STREAM_BITS;
         let raw = 8.0 * elements as f64;
         // The record of the heads' classes is the first.
@@ -296,7 +295,7 @@ impl Segment<'_, '_> {
 }
 
 /// Bits of a block's plane by its own entropy.
-fn entropy_bits(counts: &PlaneCounts) -> f64 {
+pub(crate) fn entropy_bits(counts: &PlaneCounts) -> f64 {
     let total: u32 = counts.iter().sum();
     let bits = |&count: &u32| f64::from(count) * f64::from(count as f32 / total as f32).log2();
     -counts.iter().filter(|&&count| count > 0).map(bits).sum::<f64>()

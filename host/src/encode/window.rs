@@ -14,10 +14,11 @@ use super::classes::{SymbolKind, TensorClasses};
 use super::histogram::{PlaneCounts, count_head_first, estimate_planes};
 use super::plan::{Segment, plan_segment};
 use super::profile::Profile;
+use super::reference::{Referred, refer_block};
 use super::tables::TablePool;
 use super::tiles::TensorTiling;
 use crate::error::Result;
-use crate::format::{PlanRecord, PlaneRecord};
+use crate::format::{PlanRecord, PlaneRecord, ReferenceRecord};
 use crate::hash::xxh3;
 use crate::simd::level;
 use crate::spares::Spares;
@@ -36,28 +37,51 @@ pub(crate) struct SegmentInput<'a> {
     pub(crate) classes: Option<&'a TensorClasses>,
     /// The tensor's tiles, if it is coded in tiles.
     pub(crate) tiling: Option<&'a TensorTiling>,
+    /// The base's bytes of the same elements, if the tensor is stored against a base.
+    pub(crate) base: Option<&'a [u8]>,
     /// Number in the tensor of the segment's first element.
     pub(crate) first_element: u64,
     /// Elements of each block, little-endian.
     pub(crate) blocks: Vec<&'a [u8]>,
 }
 
-/// A block's coded elements, where it is in tiles, and the counts of its planes.
-type CountedBlock = (Option<Vec<u8>>, Vec<PlaneCounts>);
+/// The kinds of blocks of a segment, each of which is planned by itself.
+const REFERENCES: [ReferenceRecord; 3] =
+    [ReferenceRecord::None, ReferenceRecord::Xor, ReferenceRecord::Difference];
 
 impl SegmentInput<'_> {
-    fn count_all(&self) -> Vec<CountedBlock> {
+    /// Number in the tensor of a block's first element.
+    fn first_element_of(&self, block: usize) -> u64 {
+        // All blocks but a tensor's last have as many elements.
+        let block_elements = self.blocks[0].len() / self.layout.width.bytes();
+        self.first_element + (block * block_elements) as u64
+    }
+
+    fn count_all(&self) -> Vec<Referred> {
+        let reference = ReferenceRecord::None;
+        if let Some(base) = self.base {
+            return self.refer_all(base);
+        }
         let Some(tiling) = self.tiling else {
-            return self.blocks.par_iter().map(|block| (None, self.count(block))).collect();
+            let count =
+                |block: &&[u8]| Referred { reference, coded: None, counts: self.count(block) };
+            return self.blocks.par_iter().map(count).collect();
         };
         let count = |(number, block): (usize, &&[u8])| {
             // All blocks before it are of the same length.
             let before = number * self.blocks[0].len() / self.layout.width.bytes();
             let coded = tiling.coded(self.first_element + before as u64, block);
             let counts = estimate_planes(tiling.layout(), &coded, self.profile.stride());
-            (Some(coded), counts)
+            Referred { reference, coded: Some(coded), counts }
         };
         self.blocks.par_iter().enumerate().map(count).collect()
+    }
+
+    fn refer_all(&self, base: &[u8]) -> Vec<Referred> {
+        let block_bytes = self.blocks.first().map_or(1, |block| block.len());
+        let blocks = self.blocks.par_iter().zip(base.par_chunks(block_bytes));
+        let stride = self.profile.stride();
+        blocks.map(|(block, base)| refer_block(self.layout, block, base, stride)).collect()
     }
 
     fn count(&self, block: &[u8]) -> Vec<PlaneCounts> {
@@ -101,7 +125,7 @@ pub(crate) struct PlannedBlock<'a> {
     /// Number in the tensor of the block's first element.
     first_element: u64,
     elements: &'a [u8],
-    /// What is split into planes in place of the elements, where the block is in tiles.
+    /// What is split into planes in place of the elements, where that is something else.
     coded: Option<Vec<u8>>,
     number: u16,
     plan: PlanRecord,
@@ -119,7 +143,7 @@ impl Workshop {
     ) -> Vec<PlannedBlock<'a>> {
         let Self { pool, rooms, .. } = self;
         let rooms = &*rooms;
-        let counted: Vec<(SegmentInput<'a>, Vec<CountedBlock>)> = segments
+        let counted: Vec<(SegmentInput<'a>, Vec<Referred>)> = segments
             .into_par_iter()
             .map(|input| {
                 let counted = input.count_all();
@@ -127,28 +151,16 @@ impl Workshop {
             })
             .collect();
         let mut planned = Vec::new();
-        for (input, counted) in counted {
+        for (input, mut counted) in counted {
+            let plans = plan_by_reference(pool, rooms, &input, &mut counted);
             let SegmentInput { tensor, layout, states_per_lane, classes, tiling, .. } = input;
-            let (coded, counts): (Vec<Option<Vec<u8>>>, _) = counted.into_iter().unzip();
-            let blocks = input.blocks.iter().zip(&coded);
-            let segment = Segment {
-                layout: tiling.map_or(layout, TensorTiling::layout),
-                states_per_lane,
-                profile: input.profile,
-                classes,
-                first_element: input.first_element,
-                blocks: blocks.map(|(block, coded)| coded.as_deref().unwrap_or(block)).collect(),
-                counts,
-                rooms,
-            };
-            let plans = plan_tiled_or_plain(pool, &segment, tiling);
-            let coded_layout = segment.layout;
+            let coded = counted.into_iter().map(|referred| referred.coded);
             let mut first_element = input.first_element;
             for ((elements, coded), plan) in input.blocks.into_iter().zip(coded).zip(plans) {
                 let (number, plan) = admit(tensor, plan);
                 planned.push(PlannedBlock {
                     tensor,
-                    layout: coded_layout,
+                    layout: plan.coded_layout(layout).expect("tiles have a width"),
                     states_per_lane,
                     classes,
                     tiling,
@@ -202,6 +214,46 @@ impl Workshop {
         }
         Ok(())
     }
+}
+
+/// The plan of each block of a segment; blocks that are taken alike are planned together.
+fn plan_by_reference(
+    pool: &mut TablePool,
+    rooms: &Spares<Vec<u8>>,
+    input: &SegmentInput<'_>,
+    counted: &mut [Referred],
+) -> Vec<PlanRecord> {
+    let mut plans: Vec<Option<PlanRecord>> = vec![None; counted.len()];
+    for reference in REFERENCES {
+        let is_member = |&block: &usize| counted[block].reference == reference;
+        let members: Vec<usize> = (0..counted.len()).filter(is_member).collect();
+        if members.is_empty() {
+            continue;
+        }
+        let counts =
+            members.iter().map(|&block| std::mem::take(&mut counted[block].counts)).collect();
+        let blocks = members.iter();
+        let blocks =
+            blocks.map(|&block| counted[block].coded.as_deref().unwrap_or(input.blocks[block]));
+        let layout = input.tiling.map_or(input.layout, TensorTiling::layout);
+        let segment = Segment {
+            layout: reference
+                .operation()
+                .map_or(layout, |operation| operation.coded_layout(layout)),
+            states_per_lane: input.states_per_lane,
+            profile: input.profile,
+            classes: input.classes,
+            first_elements: members.iter().map(|&block| input.first_element_of(block)).collect(),
+            blocks: blocks.collect(),
+            counts,
+            rooms,
+        };
+        let planned = plan_tiled_or_plain(pool, &segment, input.tiling);
+        for (block, plan) in members.into_iter().zip(planned) {
+            plans[block] = Some(PlanRecord { reference, ..plan });
+        }
+    }
+    plans.into_iter().flatten().collect()
 }
 
 fn plan_tiled_or_plain(

@@ -200,6 +200,27 @@ fn foreign_strings_are_escaped_and_shortened() {
 }
 
 #[test]
+fn bases_are_named_by_their_sha256() {
+    assert_shows(
+        Error::MissingBase { path: "t.wcodec".into(), sha256: "00ff".into() },
+        ErrorKind::InvalidInput,
+        "\"t.wcodec\" is stored against another checkpoint, and none was given; name the file with \
+         SHA-256 00ff with --base (`with_base` in the library)",
+    );
+    assert_shows(
+        Error::WrongBase {
+            path: "t.wcodec".into(),
+            base: "m.safetensors".into(),
+            expected: "00ff".into(),
+            actual: "11ee".into(),
+        },
+        ErrorKind::Mismatch,
+        "\"m.safetensors\" is not the base of \"t.wcodec\": its SHA-256 is 11ee instead of 00ff; give the \
+         file that was the base when it was encoded",
+    );
+}
+
+#[test]
 fn exit_codes_are_distinct_and_leave_success_and_usage_alone() {
     let kinds = [
         ErrorKind::Internal,

@@ -23,6 +23,11 @@ pub(crate) struct FileHeader;
 impl FileHeader {
     pub(crate) const BYTES: usize = 64;
 
+    /// Whether a file begins like a `.wcodec` file.
+    pub(crate) fn begins(file: &[u8]) -> bool {
+        file.starts_with(&HEADER_MAGIC)
+    }
+
     /// Where the alignment's byte lies.
     const HALVINGS_AT: usize = 12;
 

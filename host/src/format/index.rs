@@ -7,6 +7,7 @@ use bincode::config::{Config, Configuration, Fixint, Limit, LittleEndian};
 use bincode::{Decode, Encode};
 use codec::block::PlaneCoding;
 use codec::classes::ClassMap;
+use codec::reference::Reference;
 use codec::split::{ElementLayout, Width};
 use codec::tile::{BlockGrid, NumberFormat, NumberKind, TileError, TiledBlock};
 
@@ -22,12 +23,21 @@ pub(crate) struct Index {
     pub(crate) original_bytes: u64,
     /// SHA-256 of the original file, where the encoder was to compute it.
     pub(crate) original_sha256: Option<[u8; 32]>,
+    /// The file that blocks with a reference need.
+    pub(crate) base: Option<BaseRecord>,
     /// The original file up to its tensors' bytes.
     pub(crate) header: Vec<u8>,
     /// Tables that plane records name by position.
     pub(crate) tables: Vec<TableRecord>,
     /// Tensors, in the order of their bytes in the original file.
     pub(crate) tensors: Vec<TensorRecord>,
+}
+
+/// A `.safetensors` file that others are stored against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct BaseRecord {
+    pub(crate) bytes: u64,
+    pub(crate) sha256: [u8; 32],
 }
 
 /// A frequency table.
@@ -48,6 +58,8 @@ pub(crate) struct TensorRecord {
     pub(crate) shape: Vec<u64>,
     /// Decoded bytes.
     pub(crate) bytes: u64,
+    /// The earlier tensor that has the same bytes; then there are no blocks of this one.
+    pub(crate) copy_of: Option<u32>,
     /// xxh3 (64 bits) of the xxh3 of each block's decoded bytes, little-endian, in order.
     pub(crate) xxh3: u64,
     /// Bytes of an element as it is coded: 1, 2, 4 or 8.
@@ -76,6 +88,8 @@ pub(crate) struct TensorRecord {
 pub(crate) struct PlanRecord {
     /// What is done to the elements before they are split into planes.
     pub(crate) tiling: TilingRecord,
+    /// What is done to them before that.
+    pub(crate) reference: ReferenceRecord,
     /// One for each plane, that of the least significant byte first.
     pub(crate) planes: Vec<PlaneRecord>,
 }
@@ -93,6 +107,16 @@ pub(crate) enum TilingRecord {
         coded_width: u8,
         number: NumberRecord,
     },
+}
+
+/// What is taken of elements, given those of the same numbers in the tensor of the same name in the
+/// base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub(crate) enum ReferenceRecord {
+    /// The elements themselves.
+    None,
+    Xor,
+    Difference,
 }
 
 /// What the elements of a tensor in tiles are.
@@ -254,22 +278,41 @@ where
 impl PlanRecord {
     /// The plan of elements that are coded as they are.
     pub(crate) fn of_planes(planes: Vec<PlaneRecord>) -> Self {
-        Self { tiling: TilingRecord::None, planes }
+        Self { tiling: TilingRecord::None, reference: ReferenceRecord::None, planes }
     }
 
     /// What `inspect` calls it: its planes, that of the least significant byte first.
     pub(crate) fn name(&self) -> String {
-        self.planes.iter().map(|plane| plane.name()).collect::<Vec<_>>().join(", ")
+        let planes = self.planes.iter().map(|plane| plane.name()).collect::<Vec<_>>().join(", ");
+        match self.reference {
+            ReferenceRecord::None => planes,
+            ReferenceRecord::Xor => format!("xor with base: {planes}"),
+            ReferenceRecord::Difference => format!("difference from base: {planes}"),
+        }
     }
 
     /// The layout of what is split into planes, given that of the elements.
     pub(crate) fn coded_layout(&self, elements: ElementLayout) -> Option<ElementLayout> {
         match self.tiling {
-            TilingRecord::None => Some(elements),
+            TilingRecord::None => Some(match self.reference.operation() {
+                Some(reference) => reference.coded_layout(elements),
+                None => elements,
+            }),
             TilingRecord::Tiles { coded_width, .. } => {
                 let width = Width::from_bytes(usize::from(coded_width))?;
                 Some(ElementLayout { width, rotated: false })
             }
+        }
+    }
+}
+
+impl ReferenceRecord {
+    /// The operation, if there is one.
+    pub(crate) fn operation(self) -> Option<Reference> {
+        match self {
+            Self::None => None,
+            Self::Xor => Some(Reference::Xor),
+            Self::Difference => Some(Reference::Difference),
         }
     }
 }
@@ -289,6 +332,11 @@ impl NumberRecord {
 }
 
 impl TensorRecord {
+    /// Whether a plan needs the base.
+    pub(crate) fn needs_base(&self) -> bool {
+        self.plans.iter().any(|plan| plan.reference != ReferenceRecord::None)
+    }
+
     /// A block of the tensor as tiles, if it is coded in tiles.
     pub(crate) fn tiled_block(
         &self,

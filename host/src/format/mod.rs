@@ -9,8 +9,9 @@ mod limits;
 pub(crate) use envelope::{Envelope, FileHeader, Footer, MIN_SECTION_ALIGNMENT, SECTION_ALIGNMENT};
 pub(crate) use frequencies::{decode_frequencies, encode_frequencies};
 pub(crate) use index::{
-    BlockRecord, ChunkRecord, ClassesRecord, Index, NumberRecord, PlanRecord, PlaneRecord,
-    TableRecord, TensorRecord, TileClassesRecord, TilingRecord, decode_index, encode_index,
+    BaseRecord, BlockRecord, ChunkRecord, ClassesRecord, Index, NumberRecord, PlanRecord,
+    PlaneRecord, ReferenceRecord, TableRecord, TensorRecord, TileClassesRecord, TilingRecord,
+    decode_index, encode_index,
 };
 pub(crate) use limits::*;
 

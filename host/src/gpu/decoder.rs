@@ -111,18 +111,19 @@ impl Decoder {
         let mut parts = Vec::with_capacity(tensors.len());
         let mut total = 0;
         for tensor in &tensors {
-            let blocks = 0..tensor.record().blocks.len();
-            parts.push(Part { tensor: *tensor, blocks, out: total });
+            let stored = tensor.stored();
+            let blocks = 0..stored.record().blocks.len();
+            parts.push(Part { tensor: stored, blocks, out: total });
             total += tensor.byte_len().next_multiple_of(TENSOR_ALIGNMENT);
         }
         let buffer = decode_parts(engine, &parts, total)?;
         let allocation = Arc::new(Allocation { buffer, engine: Arc::clone(engine) });
-        let place = |part: &Part<'_>| {
+        let place = |(tensor, part): (&Tensor<'_>, &Part<'_>)| {
             let memory =
                 DeviceMemory::Device { allocation: Arc::clone(&allocation), offset: part.out };
-            DeviceTensor::new(&part.tensor, memory)
+            DeviceTensor::new(tensor, memory)
         };
-        Ok(parts.iter().map(place).collect())
+        Ok(tensors.iter().zip(&parts).map(place).collect())
     }
 
     /// Decodes runs of blocks, each of so many bytes, one after the other into host memory.

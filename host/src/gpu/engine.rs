@@ -35,6 +35,7 @@ pub(crate) struct PreparedWork {
     /// For each status word: tensor and block.
     blocks: Vec<(usize, usize)>,
     tiles: Option<PreparedTiles>,
+    references: Option<PreparedReferences>,
     classes: DeviceBuffer<u8>,
     /// Only for the kernels: what the classes point to.
     _class_lists: DeviceBuffer<u8>,
@@ -49,6 +50,18 @@ struct PreparedTiles {
     _modes: DeviceBuffer<u8>,
     _coded: DeviceBuffer<u8>,
 }
+
+/// References to undo when all else is done.
+struct PreparedReferences {
+    tasks: DeviceBuffer<u8>,
+    task_count: u32,
+    grid: u32,
+}
+
+/// The kernel that undoes references.
+const REFERENCE_KERNEL: &str = "undo_references";
+/// Thread blocks of it for each multiprocessor: all that one has room for.
+const REFERENCE_BLOCKS_PER_MULTIPROCESSOR: u32 = 8;
 
 /// The kernel that reconstructs tiles.
 const TILE_KERNEL: &str = "reconstruct_tiles";
@@ -75,7 +88,8 @@ impl Drop for Engine {
 impl PreparedWork {
     /// Kernel launches that it takes.
     pub(crate) fn launch_count(&self) -> usize {
-        self.launches.len() + usize::from(self.tiles.is_some())
+        let after = [self.tiles.is_some(), self.references.is_some()];
+        self.launches.len() + after.into_iter().filter(|&is_there| is_there).count()
     }
 }
 
@@ -115,6 +129,7 @@ impl Engine {
     pub(crate) fn prepare(&self, mut work: Work) -> Result<PreparedWork> {
         self.make_current()?;
         let tiles = self.prepare_tiles(&mut work)?;
+        let references = self.prepare_references(&work)?;
         let class_lists = upload(&work.classes.lists)?;
         work.classes.place(class_lists.as_device_ptr().as_raw());
         let mut launches = Vec::with_capacity(work.launches.len());
@@ -151,6 +166,7 @@ impl Engine {
             status: DeviceBuffer::from_slice(&statuses).map_err(gpu("allocate memory"))?,
             blocks: work.blocks,
             tiles,
+            references,
             classes: upload(&work.classes.records)?,
             _class_lists: class_lists,
         })
@@ -176,6 +192,16 @@ impl Engine {
             _modes: modes,
             _coded: coded,
         }))
+    }
+
+    fn prepare_references(&self, work: &Work) -> Result<Option<PreparedReferences>> {
+        if work.references.is_empty() {
+            return Ok(None);
+        }
+        let task_count = work.references.len() as u32;
+        let resident = self.info.multiprocessors * REFERENCE_BLOCKS_PER_MULTIPROCESSOR;
+        let tasks = upload(&work.references)?;
+        Ok(Some(PreparedReferences { tasks, task_count, grid: resident.min(task_count) }))
     }
 
     /// Queues the kernels of `work` on `stream`.
@@ -223,6 +249,15 @@ impl Engine {
             let launched =
                 unsafe { launch!(function<<<tiles.grid, THREADS, shared, stream>>>(tasks, count)) };
             launched.map_err(gpu(&format!("launch {TILE_KERNEL}")))?;
+        }
+        if let Some(references) = &work.references {
+            let function = self.kernels.function(REFERENCE_KERNEL)?;
+            let (tasks, count) = (references.tasks.as_device_ptr().as_raw(), references.task_count);
+            let grid = references.grid;
+            // SAFETY: the tasks belong to `work`, and the caller keeps what they point to; the
+            // arguments are those of the kernel's signature.
+            let launched = unsafe { launch!(function<<<grid, THREADS, 0, stream>>>(tasks, count)) };
+            launched.map_err(gpu(&format!("launch {REFERENCE_KERNEL}")))?;
         }
         Ok(())
     }

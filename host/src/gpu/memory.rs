@@ -2,7 +2,9 @@
 
 use cuda_driver::cust::memory::{CopyDestination, DeviceBuffer};
 
-use codec::device::{BlockTask, KernelClasses, KernelTable, PlaneSpecs, TaskGroup, TileTask};
+use codec::device::{
+    BlockTask, KernelClasses, KernelTable, PlaneSpecs, ReferenceTask, TaskGroup, TileTask,
+};
 
 use super::device::gpu;
 use super::engine::Engine;
@@ -29,6 +31,7 @@ device_data! {
     TaskGroup: 3 * 4;
     KernelClasses: 4 * 8 + 4 * 4;
     TileTask: 3 * 8 + 6 * 4;
+    ReferenceTask: 2 * 8 + 2 * 4;
     u8: 1;
     KernelTable: 4 * 4096 + 2 * 256;
     PlaneSpecs: 8 + 8 + 4 * 8 + 2 * 4;

@@ -19,8 +19,11 @@ use crate::format::Index;
 
 /// Slots of the ring.
 const SLOTS: usize = 3;
-/// Payload bytes of a batch; a chunk that has more is a batch of its own.
+/// Bytes of a batch, payload and base together; a chunk that has more is a batch of its own.
 const BATCH_BYTES: usize = 32 << 20;
+
+/// What kernels load from the base is aligned to this.
+pub(super) const BASE_ALIGNMENT: usize = 16;
 
 /// A run of whole blocks of a tensor, and where its bytes go.
 #[derive(Debug, Clone)]
@@ -39,6 +42,8 @@ struct Piece<'a> {
     /// Where the blocks lie in the chunk.
     bytes: Range<usize>,
     out: u64,
+    /// The base's bytes of the blocks, if any of them needs these.
+    base: &'a [u8],
 }
 
 /// Decodes `parts`, all of one checkpoint, into new device memory of `total` bytes.
@@ -54,8 +59,8 @@ pub(super) fn decode_parts(
     let output = unsafe { DeviceBuffer::<u8>::uninitialized(length) };
     let output =
         output.map_err(gpu(&format!("allocate {length} bytes for the decoded tensors")))?;
-    let batches = batches(parts);
-    let largest = batches.iter().map(|batch| payload_bytes(batch)).max().unwrap_or(0);
+    let batches = batches(parts)?;
+    let largest = batches.iter().map(|batch| staged_bytes(batch)).max().unwrap_or(0);
     let mut slots: Vec<Slot<'_>> =
         (0..SLOTS.min(batches.len())).map(|_| Slot::new(largest)).collect::<Result<_>>()?;
     for (number, batch) in batches.iter().enumerate() {
@@ -68,12 +73,12 @@ pub(super) fn decode_parts(
 }
 
 /// Pieces in order, as many to a batch as fit.
-fn batches<'a>(parts: &[Part<'a>]) -> Vec<Vec<Piece<'a>>> {
+fn batches<'a>(parts: &[Part<'a>]) -> Result<Vec<Vec<Piece<'a>>>> {
     let mut batches: Vec<Vec<Piece<'a>>> = Vec::new();
     let mut bytes = 0;
     for part in parts {
-        for piece in pieces(part) {
-            let length = piece.bytes.len();
+        for piece in pieces(part)? {
+            let length = piece.bytes.len() + piece.base_room();
             match batches.last_mut() {
                 Some(batch) if bytes + length <= BATCH_BYTES => batch.push(piece),
                 _ => {
@@ -84,11 +89,11 @@ fn batches<'a>(parts: &[Part<'a>]) -> Vec<Vec<Piece<'a>>> {
             bytes += length;
         }
     }
-    batches
+    Ok(batches)
 }
 
 /// The blocks of a part, chunk by chunk.
-fn pieces<'a>(part: &Part<'a>) -> Vec<Piece<'a>> {
+fn pieces<'a>(part: &Part<'a>) -> Result<Vec<Piece<'a>>> {
     let record = part.tensor.record();
     let block_bytes = u64::from(record.block_elements) * u64::from(record.width);
     let mut pieces = Vec::new();
@@ -106,13 +111,31 @@ fn pieces<'a>(part: &Part<'a>) -> Vec<Piece<'a>> {
         let start = length(all.start..blocks.start);
         let bytes = start..start + length(blocks.clone());
         let out = part.out + (blocks.start - part.blocks.start) as u64 * block_bytes;
-        pieces.push(Piece { tensor: part.tensor, chunk, blocks, bytes, out });
+        let base = part.tensor.base_of_blocks(blocks.clone())?;
+        pieces.push(Piece { tensor: part.tensor, chunk, blocks, bytes, out, base });
     }
-    pieces
+    Ok(pieces)
 }
 
 fn payload_bytes(batch: &[Piece<'_>]) -> usize {
     batch.iter().map(|piece| piece.bytes.len()).sum()
+}
+
+/// What a batch copies to the device.
+fn staged_bytes(batch: &[Piece<'_>]) -> usize {
+    base_start(batch) + batch.iter().map(Piece::base_room).sum::<usize>()
+}
+
+/// Where the base's bytes begin among them: aligned, whatever lengths the index gives to blocks.
+fn base_start(batch: &[Piece<'_>]) -> usize {
+    payload_bytes(batch).next_multiple_of(BASE_ALIGNMENT)
+}
+
+impl Piece<'_> {
+    /// Bytes that the base's take among others.
+    fn base_room(&self) -> usize {
+        self.base.len().next_multiple_of(BASE_ALIGNMENT)
+    }
 }
 
 /// A place of the ring.
@@ -148,7 +171,7 @@ impl<'a> Slot<'a> {
     fn start(&mut self, engine: &Engine, batch: &[Piece<'a>], output: u64) -> Result<()> {
         let Some(first) = batch.first() else { return Ok(()) };
         let index = first.tensor.index();
-        let length = payload_bytes(batch);
+        let length = staged_bytes(batch);
         fill(batch, &mut self.pinned.as_mut_slice()[..length])?;
         // SAFETY: both buffers have `length` bytes and stay as they are until `finish` has waited
         // for the stream; dropping them earlier waits for the device.
@@ -158,6 +181,7 @@ impl<'a> Slot<'a> {
             copied.map_err(gpu("copy compressed blocks"))?;
         }
         let mut payload = self.staging.as_device_ptr().as_raw();
+        let mut base = payload + base_start(batch) as u64;
         let mut requests = Vec::with_capacity(batch.len());
         for piece in batch {
             requests.push(Request {
@@ -165,7 +189,9 @@ impl<'a> Slot<'a> {
                 blocks: piece.blocks.clone(),
                 payload,
                 out: output + piece.out,
+                base,
             });
+            base += piece.base_room() as u64;
             payload += piece.bytes.len() as u64;
         }
         let mut work = engine.prepare(Work::new(index, &requests)?)?;
@@ -183,7 +209,8 @@ impl<'a> Slot<'a> {
     }
 }
 
-/// Copies the pieces' blocks to pinned memory one after the other, chunks checked.
+/// Copies the pieces' blocks to pinned memory one after the other, chunks checked, and then what
+/// they need of the base.
 fn fill(batch: &[Piece<'_>], pinned: &mut [u8]) -> Result<()> {
     let mut rest = pinned;
     let mut jobs = Vec::with_capacity(batch.len());
@@ -192,6 +219,14 @@ fn fill(batch: &[Piece<'_>], pinned: &mut [u8]) -> Result<()> {
         rest = later;
         jobs.push((piece, now));
     }
+    let mut rest = &mut rest[base_start(batch) - payload_bytes(batch)..];
+    let rooms = batch.iter().map(|piece| {
+        let (now, later) = std::mem::take(&mut rest).split_at_mut(piece.base_room());
+        rest = later;
+        (piece.base, now)
+    });
+    let bases: Vec<(&[u8], &mut [u8])> = rooms.collect();
+    bases.into_par_iter().for_each(|(base, room)| room[..base.len()].copy_from_slice(base));
     jobs.into_par_iter().try_for_each(|(piece, target)| {
         let chunk = piece.tensor.chunk_bytes(piece.chunk)?;
         target.copy_from_slice(&chunk[piece.bytes.clone()]);

@@ -6,7 +6,8 @@ use cuda_driver::cust::stream::{Stream, StreamFlags};
 
 use super::decoder::Decoder;
 use super::device::gpu;
-use super::memory::download;
+use super::memory::{download, upload};
+use super::pipeline::BASE_ALIGNMENT;
 use super::work::{Request, Work};
 use crate::decode::Checkpoint;
 use crate::error::{Error, Result, quoted};
@@ -60,13 +61,23 @@ impl Decoder {
         }
         let output = vec![POISON; total.max(1) as usize];
         let output = DeviceBuffer::from_slice(&output).map_err(gpu("hold the tensors"))?;
-        let request = |(number, out): (usize, &u64)| Request {
-            tensor: number,
-            blocks: 0..tensors[number].blocks.len(),
-            payload: payload.as_device_ptr().as_raw() + tensors[number].payload_offset,
-            out: output.as_device_ptr().as_raw() + out,
-        };
-        let requests: Vec<Request> = outs.iter().enumerate().map(request).collect();
+        let mut bases = Vec::new();
+        let mut requests = Vec::with_capacity(tensors.len());
+        for (tensor, out) in checkpoint.tensors().map(|tensor| tensor.stored()).zip(&outs) {
+            let record = tensor.record();
+            let blocks = 0..record.blocks.len();
+            requests.push(Request {
+                tensor: tensor.number(),
+                blocks: blocks.clone(),
+                payload: payload.as_device_ptr().as_raw() + record.payload_offset,
+                out: output.as_device_ptr().as_raw() + out,
+                base: bases.len() as u64,
+            });
+            bases.extend_from_slice(tensor.base_of_blocks(blocks)?);
+            bases.resize(bases.len().next_multiple_of(BASE_ALIGNMENT), 0);
+        }
+        let bases = upload(&bases)?;
+        requests.iter_mut().for_each(|request| request.base += bases.as_device_ptr().as_raw());
         let mut work = engine.prepare(Work::new(&checkpoint.index, &requests)?)?;
         let stream = Stream::new(StreamFlags::NON_BLOCKING, None).map_err(gpu("make a stream"))?;
         let event = || Event::new(EventFlags::DEFAULT).map_err(gpu("make an event"));

@@ -6,10 +6,12 @@ use std::ops::Range;
 
 use codec::constants::BLOCK_ALIGNMENT;
 use codec::device::{
-    BlockTask, KernelTable, PlaneSpecs, TaskGroup, TileTask, arrangement, plane_kind, staging,
+    BlockTask, KernelTable, PlaneSpecs, ReferenceTask, TaskGroup, TileTask, arrangement,
+    plane_kind, staging,
 };
 use codec::pair::expand_all;
 use codec::rans::DecodeTable;
+use codec::reference::packed;
 use codec::split::{ElementLayout, Width};
 use codec::tile::TiledBlock;
 
@@ -31,6 +33,8 @@ pub(crate) struct Request {
     pub(crate) payload: u64,
     /// Device address of the first decoded byte.
     pub(crate) out: u64,
+    /// Device address of the base's bytes of the same elements; not looked at where none are needed.
+    pub(crate) base: u64,
 }
 
 /// A kernel and how it is launched.
@@ -63,6 +67,8 @@ pub(crate) struct Work {
     pub(crate) blocks: Vec<(usize, usize)>,
     /// What the tiles of the blocks take that are coded in tiles.
     pub(crate) tiles: TileWork,
+    /// What is to be done to the elements of blocks with a reference, after everything else.
+    pub(crate) references: Vec<ReferenceTask>,
     /// What planes by class take.
     pub(crate) classes: ClassWork,
 }
@@ -82,6 +88,9 @@ pub(crate) struct TileWork {
 
 /// Tiles of a task: many tasks of little each keep all warps busy, even with few blocks.
 const TILES_PER_TASK: u32 = 8;
+
+/// Bytes of a task: eight runs of each of the thread block's threads.
+const REFERENCE_TASK_BYTES: u64 = 32 << 10;
 
 /// Tasks of one kernel with one table.
 type Bucket = BTreeMap<(Kernel, u32), Vec<BlockTask>>;
@@ -189,6 +198,7 @@ impl Builder<'_> {
             let first_in_tensor = first;
             let first_of_request =
                 first - request.blocks.start as u64 * u64::from(record.block_elements);
+            let elements_at = out;
             let (out, first) = match &tiles {
                 Some(tiles) => {
                     let position = first_of_request as usize;
@@ -206,6 +216,8 @@ impl Builder<'_> {
                 status,
                 first,
             };
+            let base = request.base + first_in_tensor * width - skipped;
+            self.add_reference(layout, &record.plans[plan], base, (elements_at, count * width));
             self.work.blocks.push((request.tensor, number));
             buckets.entry(plans[plan].clone()).or_default().push(task);
             block_at += u64::from(block.bytes);
@@ -215,6 +227,26 @@ impl Builder<'_> {
             self.work.tables.push(EMPTY_TABLE);
         }
         Ok(())
+    }
+
+    /// Adds what is to be done to a block of so many bytes at `out`, if its plan has a reference.
+    fn add_reference(
+        &mut self,
+        layout: ElementLayout,
+        plan: &PlanRecord,
+        base: u64,
+        (out, bytes): (u64, u64),
+    ) {
+        let Some(operation) = plan.reference.operation() else { return };
+        let operation = packed(operation, layout);
+        let piece = |start: u64| ReferenceTask {
+            base: base + start,
+            out: out + start,
+            bytes: (bytes - start).min(REFERENCE_TASK_BYTES) as u32,
+            operation,
+        };
+        let starts = (0..bytes).step_by(REFERENCE_TASK_BYTES as usize);
+        self.work.references.extend(starts.map(piece));
     }
 
     /// The kernels' number of each plane's table, or of its classes; `blocks` of the tensor are to be

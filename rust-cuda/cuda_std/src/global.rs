@@ -154,6 +154,35 @@ pub unsafe fn load_u32x4(address: *const [u32; 4]) -> [u32; 4] {
     }
 }
 
+/// Loads 16 bytes that this thread, or another one before a barrier, has written.
+///
+/// # Safety
+///
+/// `address` is a multiple of 16 and readable.
+#[inline(always)]
+pub unsafe fn load_u32x4_plain(address: *const [u32; 4]) -> [u32; 4] {
+    #[cfg(target_arch = "nvptx64")]
+    {
+        let (first, second, third, fourth): (u32, u32, u32, u32);
+        // SAFETY: the caller's promise; see the module.
+        unsafe {
+            asm!(
+                "ld.global.v4.u32 {{{}, {}, {}, {}}}, [{}];",
+                out(reg32) first, out(reg32) second, out(reg32) third, out(reg32) fourth,
+                in(reg64) address,
+                options(readonly, nostack, preserves_flags)
+            );
+        }
+        [first, second, third, fourth]
+    }
+    #[cfg(not(target_arch = "nvptx64"))]
+    {
+        context::check_global(Access::Read, address.addr(), 16);
+        // SAFETY: the caller's promise.
+        unsafe { address.read() }
+    }
+}
+
 /// Stores 16 bytes.
 ///
 /// # Safety

@@ -94,18 +94,23 @@ impl TensorTiling {
     }
 }
 
-/// The tiling of each tensor of a file that gains by it. New tables go to `pool`.
+/// The tiling of each tensor of a file that gains by it and is not `excluded`. New tables go to `pool`.
 pub(crate) fn find_tilings(
     file: &[u8],
     header: &Header,
     profile: Profile,
     block_elements: usize,
+    excluded: impl Fn(usize) -> bool + Sync,
     pool: &mut TablePool,
 ) -> Vec<Option<TensorTiling>> {
     let candidates: Vec<Option<Whole<'_>>> = header
         .tensors
         .par_iter()
-        .map(|entry| {
+        .enumerate()
+        .map(|(number, entry)| {
+            if excluded(number) {
+                return None;
+            }
             let subject = Subject::new(entry, entry.bytes(file).unwrap_or_default())?;
             let fits = sample::promising(&subject, profile);
             let wholes = fits.iter().map(|fit| Whole::new(subject, fit, block_elements as u32));
