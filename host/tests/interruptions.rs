@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use wcodec::safetensors::Dtype;
 use wcodec::{Checkpoint, ErrorKind, RestoreOptions};
@@ -63,17 +64,17 @@ fn children(folder: &Path) -> Vec<PathBuf> {
 
 /// Starts a command, sends it `signal` once its output is under way, and returns its exit status.
 /// Now and then the command is faster; then it is started again.
-fn interrupted(arguments: &[&str], folder: &Path, signal: &str) -> Option<i32> {
+fn interrupted(arguments: &[&str], folder: &Path, signal: Signal) -> Option<i32> {
     for _ in 0..20 {
         let mut child = command(arguments, folder).spawn().unwrap();
         while child.try_wait().unwrap().is_none() {
             if children(folder).iter().any(|path| is_hidden(path)) {
                 break;
             }
-            std::thread::sleep(Duration::from_micros(200));
+            std::thread::sleep(Duration::from_micros(50));
         }
-        let id = child.id().to_string();
-        let _ = Command::new("kill").args([signal, &id]).stderr(Stdio::null()).status().unwrap();
+        // It fails where the command has ended meanwhile.
+        let _ = kill_process(Pid::from_child(&child), signal);
         let output = child.wait_with_output().unwrap();
         if !output.status.success() {
             let message = String::from_utf8(output.stderr).unwrap();
@@ -93,10 +94,10 @@ fn signals_end_it_with_their_status_and_leave_everything_as_it_was() {
     let folder = folder();
     let before = children(folder.path());
     let cases = [
-        (["encode", "model/m.safetensors", "file"], "-INT", 130),
-        (["decode", "coded/m.safetensors.wcodec", "file"], "-INT", 130),
-        (["encode", "model", "directory"], "-TERM", 143),
-        (["decode", "coded", "directory"], "-HUP", 129),
+        (["encode", "model/m.safetensors", "file"], Signal::INT, 130),
+        (["decode", "coded/m.safetensors.wcodec", "file"], Signal::INT, 130),
+        (["encode", "model", "directory"], Signal::TERM, 143),
+        (["decode", "coded", "directory"], Signal::HUP, 129),
     ];
     for ([name, input, output], signal, status) in cases {
         let arguments = [name, input, "-o", output, "--force"];
