@@ -17,11 +17,22 @@ use wcodec_tests::{Pattern, Random, TestTensor, kill_at_random, safetensors_file
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wcodec");
 
-/// A checkpoint that takes a while.
-fn original(elements: u64) -> Vec<u8> {
+/// Elements of a checkpoint that takes a while.
+const ELEMENTS: u64 = 8 << 20;
+
+/// A checkpoint whose one tensor is the same `elements` numbers `times` over.
+fn original(elements: u64, times: u64) -> Vec<u8> {
     let random = &mut Random::new(17);
-    let tensor = TestTensor::new("w", Dtype::BF16, &[elements], Pattern::Gaussian, random);
+    let mut tensor = TestTensor::new("w", Dtype::BF16, &[elements], Pattern::Gaussian, random);
+    tensor.shape = vec![times, elements];
+    tensor.bytes = tensor.bytes.repeat(times as usize);
     safetensors_file(&[tensor]).unwrap()
+}
+
+/// Writes the directory `model` and its encoded form `coded`.
+fn write_model(folder: &Path, times: u64) {
+    fs::write(folder.join("model/m.safetensors"), original(ELEMENTS, times)).unwrap();
+    run(&["encode", "model", "-o", "coded", "--force"], folder);
 }
 
 /// A folder with the directory `model`, its encoded form `coded`, and the older outputs `file` and
@@ -30,8 +41,7 @@ fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::create_dir(path("model")).unwrap();
-    fs::write(path("model/m.safetensors"), original(8 << 20)).unwrap();
-    run(&["encode", "model", "-o", "coded"], folder.path());
+    write_model(folder.path(), 1);
     fs::write(path("file"), "older").unwrap();
     fs::create_dir(path("directory")).unwrap();
     fs::write(path("directory/older"), "older").unwrap();
@@ -63,9 +73,9 @@ fn children(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Starts a command, sends it `signal` once its output is under way, and returns its exit status.
-/// Now and then the command is faster; then it is started again.
+/// A busy machine may send it too late; then the command gets twice as much to do.
 fn interrupted(arguments: &[&str], folder: &Path, signal: Signal) -> Option<i32> {
-    for _ in 0..20 {
+    for doublings in 1..6 {
         let mut child = command(arguments, folder).spawn().unwrap();
         while child.try_wait().unwrap().is_none() {
             if children(folder).iter().any(|path| is_hidden(path)) {
@@ -85,6 +95,7 @@ fn interrupted(arguments: &[&str], folder: &Path, signal: Signal) -> Option<i32>
         fs::remove_dir_all(folder.join("directory")).unwrap();
         fs::create_dir(folder.join("directory")).unwrap();
         fs::write(folder.join("directory/older"), "older").unwrap();
+        write_model(folder, 1 << doublings);
     }
     panic!("{arguments:?} was too fast each time");
 }
@@ -113,7 +124,7 @@ fn signals_end_it_with_their_status_and_leave_everything_as_it_was() {
 fn kills_at_random_moments_break_no_output() {
     let folder = tempfile::tempdir().unwrap();
     let program = Path::new(PROGRAM);
-    let kills = kill_at_random(program, &original(2 << 20), folder.path(), 12, 5).unwrap();
+    let kills = kill_at_random(program, &original(2 << 20, 1), folder.path(), 12, 5).unwrap();
     assert_eq!((kills.killed, kills.broken), (12, 0), "{kills:?}");
 }
 
