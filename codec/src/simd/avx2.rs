@@ -16,6 +16,12 @@ use crate::split::ElementLayout;
 #[derive(Clone, Copy)]
 pub(super) struct Registers([__m256i; 4]);
 
+/// `task`, compiled for these instructions as far as it is inlined.
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+pub(super) fn run<R>(task: impl FnOnce() -> R) -> R {
+    task()
+}
+
 /// [`pieces::decode`], compiled for these instructions.
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
 pub(super) fn decode_blocks<const B: usize>(

@@ -94,6 +94,20 @@ impl Level {
         }
     }
 
+    /// Runs `task`, with what is inlined into it compiled for this level's instructions: for loops
+    /// over arrays that a compiler makes vectors of. The result is that of `task()`, bit for bit.
+    pub fn run<R>(self, task: impl FnOnce() -> R) -> R {
+        match self.0 {
+            Kind::Portable => task(),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level is made only where the processor has its instructions.
+            Kind::Avx2 => unsafe { avx2::run(task) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kind::Avx512 => unsafe { avx512::run(task) },
+        }
+    }
+
     /// Decodes `B` blocks with the same description at a time, each into its output, and returns
     /// whether all are what an encoder writes. Two at a time keep a processor busy that would wait
     /// with one.

@@ -5,6 +5,7 @@ use codec::constants::ALPHABET;
 use super::costs::{Bits, Histogram, bits_of, cheapest, cluster, cost};
 use super::subject::Subject;
 use crate::format::MAX_CLASS_TABLES;
+use crate::simd::level;
 
 /// Classes of rows, and classes of columns, at most: as many as a vector register has numbers.
 pub(super) const CLASSES: usize = 16;
@@ -100,17 +101,19 @@ impl<'a> Sample<'a> {
         let by_row = row_costs(&self.classes, tables);
         let prior = prior_bits(&self.classes.rows, self.classes.row_count);
         for (row, symbols) in self.symbols.chunks_exact(columns).enumerate() {
-            self.classes.rows[row] = nearest_row(&self.classes, &by_row, &prior, symbols);
+            self.classes.rows[row] =
+                level().run(|| nearest_row(&self.classes, &by_row, &prior, symbols));
         }
         let by_column = column_costs(&self.classes, tables);
         let prior = prior_bits(&self.classes.columns, self.classes.column_count);
         let mut sums = vec![prior; columns];
         for (symbols, &row) in self.symbols.chunks_exact(columns).zip(&self.classes.rows) {
             let costs = &by_column[usize::from(row) * ALPHABET..][..ALPHABET];
-            for (sum, &symbol) in sums.iter_mut().zip(symbols) {
-                let costs = &costs[usize::from(symbol)];
-                sum.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost);
-            }
+            level().run(|| {
+                for (sum, &symbol) in sums.iter_mut().zip(symbols) {
+                    *sum = added(sum, &costs[usize::from(symbol)]);
+                }
+            });
         }
         for (class, sum) in self.classes.columns.iter_mut().zip(&sums) {
             *class = cheapest(sum[..self.classes.column_count].iter().copied()) as u8;
@@ -119,18 +122,34 @@ impl<'a> Sample<'a> {
 }
 
 /// The class of a row that codes `symbols` in the fewest bits.
+#[inline(always)]
 pub(super) fn nearest_row(
     classes: &Classes,
     by_row: &[CostRow],
     prior: &CostRow,
     symbols: &[u8],
 ) -> u8 {
-    let mut sum = *prior;
-    for (&symbol, &column) in symbols.iter().zip(&classes.columns) {
-        let costs = &by_row[usize::from(column) * ALPHABET + usize::from(symbol)];
-        sum.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost);
+    let costs =
+        |symbol: u8, column: u8| &by_row[usize::from(column) * ALPHABET + usize::from(symbol)];
+    // Two sums, so that one addition need not wait for the other.
+    let (mut sum, mut odd) = (*prior, [0.0; CLASSES]);
+    let (symbols, last) = symbols.as_chunks();
+    let (columns, last_columns) = classes.columns.as_chunks();
+    for (&[a, b], &[column_a, column_b]) in symbols.iter().zip(columns) {
+        sum = added(&sum, costs(a, column_a));
+        odd = added(&odd, costs(b, column_b));
     }
+    for (&symbol, &column) in last.iter().zip(last_columns) {
+        odd = added(&odd, costs(symbol, column));
+    }
+    let sum = added(&sum, &odd);
     cheapest(sum[..classes.row_count].iter().copied()) as u8
+}
+
+/// Both, class by class.
+#[inline(always)]
+fn added(a: &CostRow, b: &CostRow) -> CostRow {
+    std::array::from_fn(|class| a[class] + b[class])
 }
 
 /// For each column class and symbol, its bits in each row class.

@@ -11,6 +11,7 @@ use super::subject::{Subject, SymbolKind};
 use super::{LEAST_GAIN, TensorClasses};
 use crate::encode::tables::{Table, TablePool, cost_of_many};
 use crate::format::ClassesRecord;
+use crate::simd::level;
 
 /// Elements that a thread classifies at a time.
 const JOB_ELEMENTS: usize = 1 << 18;
@@ -39,7 +40,7 @@ pub(super) fn classify<'a>(sample: Sample<'a>, shared: &SharedTables) -> Classif
             subject.symbols(job * rows_per_job..end, &mut symbols);
             let mut counts = vec![[0u32; ALPHABET]; shared.bits.len()];
             let count_row = |symbols: &[u8]| {
-                let class = nearest_row(&classes, &by_row, &prior, symbols);
+                let class = level().run(|| nearest_row(&classes, &by_row, &prior, symbols));
                 let choice = &classes.choice[usize::from(class) * classes.column_count..];
                 for (&symbol, &column) in symbols.iter().zip(&classes.columns) {
                     counts[choice[usize::from(column)]][usize::from(symbol)] += 1;
