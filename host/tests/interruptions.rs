@@ -49,7 +49,15 @@ fn folder() -> TempDir {
 }
 
 fn command(arguments: &[&str], folder: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
+    let mut command = if cfg!(target_os = "linux") {
+        // What runs in the background may have been started with signals ignored, and then the
+        // program leaves them so.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT,TERM,HUP", PROGRAM]);
+        command
+    } else {
+        Command::new(PROGRAM)
+    };
     command.args(arguments).current_dir(folder).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
