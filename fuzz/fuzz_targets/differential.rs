@@ -5,6 +5,9 @@
 #[path = "../../tests/tests/kernels/blocks.rs"]
 #[allow(dead_code)]
 mod blocks;
+#[path = "../../tests/tests/kernels/by_class.rs"]
+#[allow(dead_code)]
+mod by_class;
 #[path = "../../tests/tests/kernels/emulation.rs"]
 #[allow(dead_code)]
 mod emulation;
@@ -15,7 +18,7 @@ mod subjects;
 use std::sync::OnceLock;
 
 use blocks::{Block, Coded, Content};
-use codec::block::BlockError;
+use codec::block::{BlockError, decode_scratch_bytes};
 use codec::simd::{BlockInput, Level, PieceBuffers};
 use cuda_std::emulator::{CopyTiming, LaneOrder};
 use emulation::{Batch, Conditions, Decoded};
@@ -96,7 +99,24 @@ fn check_level(
     let input = BlockInput { tables, bytes: damaged };
     let mut out = vec![0xAA; block.spec.decoded_bytes()];
     let mut buffers = [PieceBuffers::default()];
-    let is_right = level.decode_blocks(&block.spec, [input], &mut buffers, [&mut out]);
+    let is_right = if block.spec.has_classes() {
+        // The same errors as the reference, too.
+        let result = coded.by_class.with_decode(&block.spec, |classes| {
+            let mut scratch = vec![0x55; decode_scratch_bytes(&block.spec)];
+            level.decode_classed_block(
+                &block.spec,
+                &tables,
+                classes,
+                damaged,
+                &mut scratch,
+                &mut out,
+            )
+        });
+        assert_eq!(result.as_ref().err(), expected.as_ref().err(), "{}", level.name());
+        result.is_ok()
+    } else {
+        level.decode_blocks(&block.spec, [input], &mut buffers, [&mut out])
+    };
     match expected {
         // A level may leave a good block to the reference, but not decode it to other bytes.
         Ok(expected) => assert!(!is_right || out == *expected, "{} differs", level.name()),

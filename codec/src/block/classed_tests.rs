@@ -42,11 +42,7 @@ impl Classes {
 }
 
 /// A plane's tables of one kind, in a block where every classed plane takes the same.
-fn of_planes<'a, T>(
-    spec: &BlockSpec,
-    tables: &'a [&'a T],
-    choice: &'a [u8],
-) -> PlaneClasses<'a, T> {
+fn of_planes<'a, T>(spec: &BlockSpec, tables: &'a [T], choice: &'a [u8]) -> PlaneClasses<'a, T> {
     core::array::from_fn(|plane| match spec.planes().get(plane) {
         Some(PlaneCoding::Classes | PlaneCoding::Heads { .. }) => {
             Some(MixedTables { tables, choice })
@@ -56,8 +52,7 @@ fn of_planes<'a, T>(
 }
 
 fn encode(spec: &BlockSpec, classes: &Classes, elements: &[u8]) -> Vec<u8> {
-    let tables: Vec<&EncodeTable> = classes.encode.iter().collect();
-    let by_plane = of_planes(spec, &tables, &classes.choice);
+    let by_plane = of_planes(spec, &classes.encode, &classes.choice);
     let mut scratch = vec![0xAA; encode_scratch_bytes(spec)];
     let mut words = vec![0xAAAA; encode_scratch_words(spec)];
     let mut out = vec![0xAA; max_block_bytes(spec)];
@@ -65,15 +60,32 @@ fn encode(spec: &BlockSpec, classes: &Classes, elements: &[u8]) -> Vec<u8> {
     let length =
         encode_classed_block(spec, &none, &by_plane, elements, &mut scratch, &mut words, &mut out);
     out.truncate(length);
+    for level in Level::available() {
+        let mut other = vec![0x55; max_block_bytes(spec)];
+        let (scratch, words) = (&mut scratch, &mut words);
+        let length =
+            level.encode_block(spec, &none, &by_plane, elements, scratch, words, &mut other);
+        assert!(other[..length] == out[..], "{spec:?}, {}", level.name());
+    }
     out
 }
 
 fn decode(spec: &BlockSpec, classes: &Classes, block: &[u8]) -> Result<Vec<u8>, BlockError> {
-    let tables: Vec<&DecodeTable> = classes.decode.iter().collect();
-    let by_plane = of_planes(spec, &tables, &classes.choice);
+    let by_plane = of_planes(spec, &classes.decode, &classes.choice);
     let mut scratch = vec![0x55; decode_scratch_bytes(spec)];
     let mut out = vec![0x55; spec.decoded_bytes()];
-    decode_block(spec, &[None; MAX_WIDTH], &by_plane, block, &mut scratch, &mut out).map(|()| out)
+    let none = [None; MAX_WIDTH];
+    let result = decode_block(spec, &none, &by_plane, block, &mut scratch, &mut out);
+    for level in Level::available() {
+        let mut other = vec![0xAA; spec.decoded_bytes()];
+        let (scratch, other) = (&mut scratch, &mut other[..]);
+        assert_eq!(
+            level.decode_classed_block(spec, &none, &by_plane, block, scratch, other),
+            result
+        );
+        assert!(result.is_err() || other == out, "{spec:?}, {}", level.name());
+    }
+    result.map(|()| out)
 }
 
 fn specs(elements: usize) -> Vec<BlockSpec> {

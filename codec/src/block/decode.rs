@@ -4,7 +4,10 @@ use super::layout::{BlockError, BlockLayout, Part, StreamPart};
 use super::{BlockSpec, DecodeTables, PlaneClasses, PlaneCoding};
 use crate::constants::{ESCAPE_SYMBOL, LANES, MAX_STATES_PER_LANE, MAX_WIDTH};
 use crate::pair::{Escape, expand_all};
-use crate::rans::{DecodeTable, MixedTables, decode_mixed_stream, decode_stream, is_escaped_head};
+use crate::rans::{
+    DecodeTable, MixedTables, StreamError, StreamShape, decode_mixed_stream, decode_stream,
+    is_escaped_head,
+};
 use crate::split::{exponent_of, merge_heads, merge_nibbles, merge_planes};
 
 /// The tables of each plane that has a stream.
@@ -21,13 +24,61 @@ const MAX_CARRIED_BYTES: usize = MAX_STATES_PER_LANE * LANES * size_of::<u16>();
 
 /// Decodes `block` into `out`.
 ///
-/// `classes` are those of the planes that are coded by class. `scratch` has at least [`decode_scratch_bytes`] and `out` exactly
-/// [`BlockSpec::decoded_bytes`]; other lengths, or a stream without tables, panic. Whatever
-/// `block` holds, nothing outside of it is read. After an error `out` is unspecified.
+/// `classes` are those of the planes that are coded by class. `scratch` has at least
+/// [`decode_scratch_bytes`] and `out` exactly [`BlockSpec::decoded_bytes`]; other lengths, or a
+/// stream without tables, panic. Whatever `block` holds, nothing outside of it is read. After an
+/// error `out` is unspecified.
 pub fn decode_block(
     spec: &BlockSpec,
     tables: &BlockTables<'_>,
     classes: &PlaneClasses<'_, DecodeTable>,
+    block: &[u8],
+    scratch: &mut [u8],
+    out: &mut [u8],
+) -> Result<(), BlockError> {
+    decode_block_by(Reference, spec, (tables, classes), block, scratch, out)
+}
+
+/// The part of decoding that has a faster way than the reference's.
+pub(crate) trait MixedDecoder: Copy {
+    /// See [`decode_mixed_stream`].
+    #[allow(clippy::too_many_arguments, reason = "those of the reference")]
+    fn decode_mixed_stream(
+        self,
+        shape: StreamShape,
+        tables: MixedTables<'_, DecodeTable>,
+        states: &[u8],
+        words: &[u8],
+        symbols: &mut [u8],
+        tails: Option<&mut [u8]>,
+        carried: &mut [u8],
+    ) -> Result<(), StreamError>;
+}
+
+#[derive(Clone, Copy)]
+struct Reference;
+
+impl MixedDecoder for Reference {
+    fn decode_mixed_stream(
+        self,
+        shape: StreamShape,
+        tables: MixedTables<'_, DecodeTable>,
+        states: &[u8],
+        words: &[u8],
+        symbols: &mut [u8],
+        tails: Option<&mut [u8]>,
+        carried: &mut [u8],
+    ) -> Result<(), StreamError> {
+        decode_mixed_stream(shape, tables, states, words, symbols, tails, carried)
+    }
+}
+
+/// [`decode_block`], streams with several tables by way of `by`.
+#[inline(always)]
+pub(crate) fn decode_block_by(
+    by: impl MixedDecoder,
+    spec: &BlockSpec,
+    (tables, classes): (&BlockTables<'_>, &PlaneClasses<'_, DecodeTable>),
     block: &[u8],
     scratch: &mut [u8],
     out: &mut [u8],
@@ -57,12 +108,12 @@ pub fn decode_block(
             Part::Stream(stream) if matches!(coding, PlaneCoding::Heads { .. }) => {
                 let below = &mut below[(plane - 1) * spec.elements..];
                 let classes = classes_of(classes, plane);
-                decode_heads(spec, &stream, classes, block, symbols, [below, values])?;
+                decode_heads(by, spec, (&stream, classes), block, symbols, [below, values])?;
             }
             Part::Stream(stream) if coding == PlaneCoding::Classes => {
                 let classes = classes_of(classes, plane);
                 let (states, words) = stream.bytes(block);
-                decode_mixed_stream(stream.shape, classes, states, words, values, None, carried)
+                by.decode_mixed_stream(stream.shape, classes, states, words, values, None, carried)
                     .map_err(|error| BlockError::Stream { plane, error })?;
             }
             Part::Raw { offset, length } => {
@@ -90,10 +141,11 @@ pub fn decode_block(
 }
 
 /// Decodes the plane of exponents and the one below it from heads and raw nibbles.
+#[inline(always)]
 fn decode_heads(
+    by: impl MixedDecoder,
     spec: &BlockSpec,
-    stream: &StreamPart,
-    classes: MixedTables<'_, DecodeTable>,
+    (stream, classes): (&StreamPart, MixedTables<'_, DecodeTable>),
     block: &[u8],
     heads: &mut [u8],
     [below, exponents]: [&mut [u8]; 2],
@@ -104,7 +156,7 @@ fn decode_heads(
     stored.copy_from_slice(&block[stream.raw_offset..][..stream.raw_length]);
     let (states, words) = stream.bytes(block);
     let tails = Some(&mut *exponents);
-    decode_mixed_stream(stream.shape, classes, states, words, heads, tails, carried)
+    by.decode_mixed_stream(stream.shape, classes, states, words, heads, tails, carried)
         .map_err(|error| BlockError::Stream { plane, error })?;
     // From the end on, so that no packed nibble is overwritten before its elements have it.
     for (number, &head) in heads.iter().enumerate().rev() {

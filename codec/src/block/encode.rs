@@ -97,6 +97,17 @@ pub(crate) trait Parts: Copy {
         carried: &[u8],
         buffer: &'a mut [u16],
     ) -> EncodedStream<'a>;
+
+    /// See [`encode_mixed_stream`].
+    fn encode_mixed_stream<'a>(
+        self,
+        shape: StreamShape,
+        tables: MixedTables<'_, EncodeTable>,
+        symbols: &[u8],
+        tails: Option<&[u8]>,
+        carried: &[u8],
+        buffer: &'a mut [u16],
+    ) -> EncodedStream<'a>;
 }
 
 #[derive(Clone, Copy)]
@@ -122,6 +133,18 @@ impl Parts for Reference {
         buffer: &'a mut [u16],
     ) -> EncodedStream<'a> {
         encode_stream(shape, table, symbols, carried, buffer)
+    }
+
+    fn encode_mixed_stream<'a>(
+        self,
+        shape: StreamShape,
+        tables: MixedTables<'_, EncodeTable>,
+        symbols: &[u8],
+        tails: Option<&[u8]>,
+        carried: &[u8],
+        buffer: &'a mut [u16],
+    ) -> EncodedStream<'a> {
+        encode_mixed_stream(shape, tables, symbols, tails, carried, buffer)
     }
 }
 
@@ -168,11 +191,12 @@ pub(crate) fn encode_block_by(
                 join_heads(base, below, values, heads, nibbles);
                 let carried = writer.nibbles(nibbles, carried);
                 let classes = classes_of(classes, plane);
-                encode_mixed_stream(shape, classes, heads, Some(values), carried, words)
+                by.encode_mixed_stream(shape, classes, heads, Some(values), carried, words)
             }
             PlaneCoding::Classes => {
                 let carried = if last { last_bytes(&below[..], spec, carried) } else { &[] };
-                encode_mixed_stream(shape, classes_of(classes, plane), values, None, carried, words)
+                let classes = classes_of(classes, plane);
+                by.encode_mixed_stream(shape, classes, values, None, carried, words)
             }
             PlaneCoding::Pairs => {
                 let tables = tables_of(tables, plane);

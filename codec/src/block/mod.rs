@@ -9,6 +9,7 @@ mod layout;
 mod tests;
 
 pub use decode::{BlockTables, decode_block, decode_scratch_bytes};
+pub(crate) use decode::{MixedDecoder, decode_block_by};
 pub use encode::{
     EncodeTables, encode_block, encode_classed_block, encode_scratch_bytes, encode_scratch_words,
     max_block_bytes,

@@ -78,8 +78,15 @@ fn encode(spec: &BlockSpec, tables: &Tables, elements: &[u8]) -> Vec<u8> {
         scratch.fill(0x33);
         words.fill(0x3333);
         let mut other = vec![0x55; max_block_bytes(spec)];
-        let length =
-            level.encode_block(spec, &refs, elements, &mut scratch, &mut words, &mut other);
+        let length = level.encode_block(
+            spec,
+            &refs,
+            &PlaneClasses::default(),
+            elements,
+            &mut scratch,
+            &mut words,
+            &mut other,
+        );
         assert!(other[..length] == out, "{} encodes {spec:?} to other bytes", level.name());
     }
     out

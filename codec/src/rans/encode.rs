@@ -9,7 +9,7 @@ use crate::constants::{ALPHABET, LANES, PROBABILITY_BITS};
 /// and how many it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct PackedSymbol(u32);
+pub struct PackedSymbol(pub(crate) u32);
 
 impl PackedSymbol {
     /// Number of slots; 0 for a symbol that cannot be coded.
@@ -33,8 +33,9 @@ impl PackedSymbol {
     }
 }
 
-/// The 256 symbols as the encoder needs them.
+/// The 256 symbols as the encoder needs them, which lie first in memory.
 #[derive(Clone)]
+#[repr(C)]
 pub struct EncodeTable {
     symbols: [PackedSymbol; ALPHABET],
     padding: u8,

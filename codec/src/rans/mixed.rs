@@ -14,7 +14,7 @@ use crate::constants::{ESCAPED_HEAD, LANES};
 /// The tables of a mixed stream, and which of them each symbol takes.
 pub struct MixedTables<'a, T> {
     /// At most 256 tables.
-    pub tables: &'a [&'a T],
+    pub tables: &'a [T],
     /// The position in `tables` of each symbol's.
     pub choice: &'a [u8],
 }
@@ -32,7 +32,7 @@ impl<'a, T> MixedTables<'a, T> {
     /// The table of a symbol; that of the first where there is no such symbol.
     #[inline(always)]
     fn of(&self, symbol: usize) -> &'a T {
-        self.tables[usize::from(self.choice.get(symbol).copied().unwrap_or(0))]
+        &self.tables[usize::from(self.choice.get(symbol).copied().unwrap_or(0))]
     }
 }
 

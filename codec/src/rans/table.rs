@@ -101,6 +101,7 @@ impl Frequencies {
 
 /// The 4096 entries that a decoder looks states up in.
 #[derive(Clone)]
+#[repr(transparent)]
 pub struct DecodeTable([TableEntry; TABLE_SIZE]);
 
 impl DecodeTable {

@@ -3,13 +3,14 @@
 use core::arch::x86_64::*;
 
 use super::encode;
-use super::lanes::Lanes;
+use super::lanes::{ENCODE_TABLE_STRIDE, Lanes};
+use super::mixed;
 use super::pieces::{self, BlockInput, PieceBuffers};
 use super::portable::Array;
-use crate::block::{BlockSpec, EncodeTables, PlaneCoding};
+use crate::block::{BlockError, BlockSpec, BlockTables, EncodeTables, PlaneClasses, PlaneCoding};
 use crate::constants::{ALPHABET, LANES, PROBABILITY_BITS, TABLE_SIZE, WORD_BITS};
 use crate::pair::RankValues;
-use crate::rans::{PackedSymbol, TableEntry};
+use crate::rans::{DecodeTable, EncodeTable, PackedSymbol, TableEntry};
 use crate::split::ElementLayout;
 
 /// Lanes 0 to 7, 8 to 15, and so on.
@@ -77,7 +78,7 @@ const fn words_at_end() -> [[u8; 16]; 256] {
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
 pub(super) fn encode_block(
     spec: &BlockSpec,
-    tables: &EncodeTables<'_>,
+    tables: (&EncodeTables<'_>, &PlaneClasses<'_, EncodeTable>),
     elements: &[u8],
     scratch: &mut [u8],
     words: &mut [u16],
@@ -85,6 +86,19 @@ pub(super) fn encode_block(
 ) -> usize {
     // SAFETY: this function's instructions include those of `Registers`.
     unsafe { encode::encode_block::<Registers>(spec, tables, elements, scratch, words, out) }
+}
+
+/// [`mixed::decode_block`], compiled for these instructions.
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+pub(super) fn decode_classed_block(
+    spec: &BlockSpec,
+    tables: (&BlockTables<'_>, &PlaneClasses<'_, DecodeTable>),
+    block: &[u8],
+    scratch: &mut [u8],
+    out: &mut [u8],
+) -> Result<(), BlockError> {
+    // SAFETY: this function's instructions include those of `Registers`.
+    unsafe { mixed::decode_block::<Registers>(spec, tables, block, scratch, out) }
 }
 
 /// [`encode::symbols`], compiled for these instructions.
@@ -126,18 +140,38 @@ impl Lanes for Registers {
 
     #[inline]
     #[target_feature(enable = "avx2")]
+    unsafe fn look_up(self, table: &[TableEntry; TABLE_SIZE]) -> Self {
+        let slot = _mm256_set1_epi32(TABLE_SIZE as i32 - 1);
+        Self(self.0.map(|states| {
+            let slots = _mm256_and_si256(states, slot);
+            // SAFETY: each index is below the table's size.
+            unsafe { _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), slots) }
+        }))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn look_up_by_class<const AT: u32>(self, tables: &[DecodeTable], choices: Self) -> Self {
+        let slot = _mm256_set1_epi32(TABLE_SIZE as i32 - 1);
+        Self(core::array::from_fn(|part| {
+            let choices = byte_at::<AT>(choices.0[part]);
+            let first = _mm256_slli_epi32::<{ PROBABILITY_BITS as i32 }>(choices);
+            let slots = _mm256_or_si256(first, _mm256_and_si256(self.0[part], slot));
+            // SAFETY: each table has 4096 entries, and each choice is the position of one.
+            unsafe { _mm256_i32gather_epi32::<4>(tables.as_ptr().cast(), slots) }
+        }))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
     unsafe fn step<const AT: u32>(
         &mut self,
-        table: &[TableEntry; TABLE_SIZE],
+        entries: Self,
         words: *const u8,
         symbols: &mut Self,
     ) -> usize {
-        let slots = _mm256_set1_epi32(TABLE_SIZE as i32 - 1);
         let mut taken = 0;
-        for (states, symbols) in self.0.iter_mut().zip(&mut symbols.0) {
-            let slots = _mm256_and_si256(*states, slots);
-            // SAFETY: each index is below the table's size.
-            let entries = unsafe { _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), slots) };
+        for ((states, symbols), entries) in self.0.iter_mut().zip(&mut symbols.0).zip(entries.0) {
             *symbols = add_symbols::<AT>(*symbols, entries);
             let next = advance(*states, entries);
             // A state is below the lower bound where its high word is zero.
@@ -155,6 +189,17 @@ impl Lanes for Registers {
             taken += 2 * set.count_ones() as usize;
         }
         taken
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn at_least<const AT: u32>(self, least: u8) -> u32 {
+        let least = _mm256_set1_epi32(i32::from(least) - 1);
+        let parts = self.0.map(|part| {
+            let reached = _mm256_cmpgt_epi32(byte_at::<AT>(part), least);
+            _mm256_movemask_ps(_mm256_castsi256_ps(reached)) as u8
+        });
+        u32::from_le_bytes(parts)
     }
 
     #[inline]
@@ -272,21 +317,37 @@ impl Lanes for Registers {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn put<const AT: u32>(
-        &mut self,
-        table: &[PackedSymbol; ALPHABET],
+    unsafe fn entries<const AT: u32>(table: &[PackedSymbol; ALPHABET], symbols: Self) -> Self {
+        Self(symbols.0.map(|symbols| {
+            // SAFETY: each index is a byte, and there is an entry for every byte.
+            unsafe { _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), byte_at::<AT>(symbols)) }
+        }))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn entries_by_class<const AT: u32>(
+        tables: &[EncodeTable],
+        choices: Self,
         symbols: Self,
-        end: *mut u8,
-        rarest: &mut Self,
-    ) -> usize {
+    ) -> Self {
+        let stride = _mm256_set1_epi32(ENCODE_TABLE_STRIDE as i32);
+        Self(core::array::from_fn(|part| {
+            let first = _mm256_mullo_epi32(byte_at::<AT>(choices.0[part]), stride);
+            let at = _mm256_add_epi32(first, byte_at::<AT>(symbols.0[part]));
+            // SAFETY: a table begins with an entry for every byte, and each choice is the position
+            // of one.
+            unsafe { _mm256_i32gather_epi32::<4>(tables.as_ptr().cast(), at) }
+        }))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn put(&mut self, entries: Self, end: *mut u8, rarest: &mut Self) -> usize {
         let mut written = 0;
         for number in (0..4).rev() {
             let (states, rarest) = (&mut self.0[number], &mut rarest.0[number]);
-            let symbols = symbols.0[number];
-            let moved = _mm256_srlv_epi32(symbols, _mm256_set1_epi32(8 * AT as i32));
-            let symbols = _mm256_and_si256(moved, _mm256_set1_epi32(0xFF));
-            // SAFETY: each index is a byte, and there is an entry for every byte.
-            let entries = unsafe { _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), symbols) };
+            let entries = entries.0[number];
             let frequencies = _mm256_and_si256(entries, _mm256_set1_epi32(0xFFFF));
             *rarest = _mm256_min_epu32(*rarest, frequencies);
             let limits = _mm256_slli_epi32::<{ 32 - PROBABILITY_BITS as i32 }>(frequencies);
@@ -336,6 +397,14 @@ impl Lanes for Registers {
             store(_mm256_shuffle_epi8(ranks, both), out);
         }
     }
+}
+
+/// Byte `AT` of each number.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn byte_at<const AT: u32>(numbers: __m256i) -> __m256i {
+    let moved = _mm256_srlv_epi32(numbers, _mm256_set1_epi32(8 * AT as i32));
+    _mm256_and_si256(moved, _mm256_set1_epi32(0xFF))
 }
 
 /// [`crate::rans::advance`] in each lane.

@@ -3,14 +3,15 @@
 use core::arch::x86_64::*;
 
 use super::encode;
-use super::lanes::{Lanes, NO_RANK};
+use super::lanes::{ENCODE_TABLE_STRIDE, Lanes, NO_RANK};
+use super::mixed;
 use super::pieces::{self, BlockInput, PieceBuffers};
-use crate::block::{BlockSpec, EncodeTables, PlaneCoding};
+use crate::block::{BlockError, BlockSpec, BlockTables, EncodeTables, PlaneClasses, PlaneCoding};
 use crate::constants::{
     ALPHABET, ESCAPE_SYMBOL, LANES, PROBABILITY_BITS, STATE_LOWER_BOUND, TABLE_SIZE, WORD_BITS,
 };
 use crate::pair::RankValues;
-use crate::rans::{PackedSymbol, TableEntry};
+use crate::rans::{DecodeTable, EncodeTable, PackedSymbol, TableEntry};
 use crate::split::ElementLayout;
 
 /// Lanes 0 to 15, and lanes 16 to 31.
@@ -39,7 +40,7 @@ pub(super) fn decode_blocks<const B: usize>(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi1,bmi2,popcnt")]
 pub(super) fn encode_block(
     spec: &BlockSpec,
-    tables: &EncodeTables<'_>,
+    tables: (&EncodeTables<'_>, &PlaneClasses<'_, EncodeTable>),
     elements: &[u8],
     scratch: &mut [u8],
     words: &mut [u16],
@@ -47,6 +48,19 @@ pub(super) fn encode_block(
 ) -> usize {
     // SAFETY: this function's instructions include those of `Registers`.
     unsafe { encode::encode_block::<Registers>(spec, tables, elements, scratch, words, out) }
+}
+
+/// [`mixed::decode_block`], compiled for these instructions.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi1,bmi2,popcnt")]
+pub(super) fn decode_classed_block(
+    spec: &BlockSpec,
+    tables: (&BlockTables<'_>, &PlaneClasses<'_, DecodeTable>),
+    block: &[u8],
+    scratch: &mut [u8],
+    out: &mut [u8],
+) -> Result<(), BlockError> {
+    // SAFETY: this function's instructions include those of `Registers`.
+    unsafe { mixed::decode_block::<Registers>(spec, tables, block, scratch, out) }
 }
 
 /// [`encode::symbols`], compiled for these instructions.
@@ -85,15 +99,36 @@ impl Lanes for Registers {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn look_up(self, table: &[TableEntry; TABLE_SIZE]) -> Self {
+        Self(self.0.map(|states| {
+            let slots = _mm512_and_si512(states, _mm512_set1_epi32(TABLE_SIZE as i32 - 1));
+            // SAFETY: each index is below the table's size.
+            unsafe { _mm512_i32gather_epi32::<4>(slots, table.as_ptr().cast()) }
+        }))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn look_up_by_class<const AT: u32>(self, tables: &[DecodeTable], choices: Self) -> Self {
+        let slot = _mm512_set1_epi32(TABLE_SIZE as i32 - 1);
+        Self(core::array::from_fn(|half| {
+            let first = _mm512_slli_epi32::<PROBABILITY_BITS>(byte_at::<AT>(choices.0[half]));
+            let slots = _mm512_or_si512(first, _mm512_and_si512(self.0[half], slot));
+            // SAFETY: each table has 4096 entries, and each choice is the position of one.
+            unsafe { _mm512_i32gather_epi32::<4>(slots, tables.as_ptr().cast()) }
+        }))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn step<const AT: u32>(
         &mut self,
-        table: &[TableEntry; TABLE_SIZE],
+        entries: Self,
         words: *const u8,
         symbols: &mut Self,
     ) -> usize {
-        let entries = self.0.map(|states| lookup(table, states));
         let mut taken = 0;
-        for ((states, symbols), entries) in self.0.iter_mut().zip(&mut symbols.0).zip(entries) {
+        for ((states, symbols), entries) in self.0.iter_mut().zip(&mut symbols.0).zip(entries.0) {
             *symbols = add_symbols::<AT>(*symbols, entries);
             let next = advance(*states, entries);
             let takers = _mm512_cmplt_epu32_mask(next, _mm512_set1_epi32(STATE_LOWER_BOUND as i32));
@@ -105,6 +140,14 @@ impl Lanes for Registers {
             taken += 2 * takers.count_ones() as usize;
         }
         taken
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn at_least<const AT: u32>(self, least: u8) -> u32 {
+        let least = _mm512_set1_epi32(least.into());
+        let [low, high] = self.0.map(|half| _mm512_cmpge_epu32_mask(byte_at::<AT>(half), least));
+        u32::from(high) << 16 | u32::from(low)
     }
 
     #[inline]
@@ -199,28 +242,38 @@ impl Lanes for Registers {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-    unsafe fn put<const AT: u32>(
-        &mut self,
-        table: &[PackedSymbol; ALPHABET],
+    unsafe fn entries<const AT: u32>(table: &[PackedSymbol; ALPHABET], symbols: Self) -> Self {
+        Self(symbols.0.map(|symbols| {
+            // SAFETY: each index is a byte, and there is an entry for every byte.
+            unsafe { _mm512_i32gather_epi32::<4>(byte_at::<AT>(symbols), table.as_ptr().cast()) }
+        }))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn entries_by_class<const AT: u32>(
+        tables: &[EncodeTable],
+        choices: Self,
         symbols: Self,
-        end: *mut u8,
-        rarest: &mut Self,
-    ) -> usize {
+    ) -> Self {
+        let stride = _mm512_set1_epi32(ENCODE_TABLE_STRIDE as i32);
+        Self(core::array::from_fn(|half| {
+            let first = _mm512_mullo_epi32(byte_at::<AT>(choices.0[half]), stride);
+            let at = _mm512_add_epi32(first, byte_at::<AT>(symbols.0[half]));
+            // SAFETY: a table begins with an entry for every byte, and each choice is the position
+            // of one.
+            unsafe { _mm512_i32gather_epi32::<4>(at, tables.as_ptr().cast()) }
+        }))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn put(&mut self, entries: Self, end: *mut u8, rarest: &mut Self) -> usize {
         let in_order = _mm256_set_epi16(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
         let mut written = 0;
         for number in (0..2).rev() {
             let (states, rarest) = (&mut self.0[number], &mut rarest.0[number]);
-            let symbols = symbols.0[number];
-            let symbols = match AT {
-                0 => _mm512_and_si512(symbols, _mm512_set1_epi32(0xFF)),
-                3 => _mm512_srli_epi32::<24>(symbols),
-                _ => {
-                    let moved = _mm512_srlv_epi32(symbols, _mm512_set1_epi32(8 * AT as i32));
-                    _mm512_and_si512(moved, _mm512_set1_epi32(0xFF))
-                }
-            };
-            // SAFETY: each index is a byte, and there is an entry for every byte.
-            let entries = unsafe { _mm512_i32gather_epi32::<4>(symbols, table.as_ptr().cast()) };
+            let entries = entries.0[number];
             let frequencies = _mm512_and_si512(entries, _mm512_set1_epi32(0xFFFF));
             *rarest = _mm512_min_epu32(*rarest, frequencies);
             let limits = _mm512_slli_epi32::<{ u32::BITS - PROBABILITY_BITS }>(frequencies);
@@ -277,13 +330,18 @@ impl Lanes for Registers {
     }
 }
 
-/// The entries that states select.
+/// Byte `AT` of each number.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-fn lookup(table: &[TableEntry; TABLE_SIZE], states: __m512i) -> __m512i {
-    let slots = _mm512_and_si512(states, _mm512_set1_epi32(TABLE_SIZE as i32 - 1));
-    // SAFETY: each index is below the table's size.
-    unsafe { _mm512_i32gather_epi32::<4>(slots, table.as_ptr().cast()) }
+fn byte_at<const AT: u32>(numbers: __m512i) -> __m512i {
+    match AT {
+        0 => _mm512_and_si512(numbers, _mm512_set1_epi32(0xFF)),
+        3 => _mm512_srli_epi32::<24>(numbers),
+        _ => {
+            let moved = _mm512_srlv_epi32(numbers, _mm512_set1_epi32(8 * AT as i32));
+            _mm512_and_si512(moved, _mm512_set1_epi32(0xFF))
+        }
+    }
 }
 
 /// [`crate::rans::advance`] in each lane.

@@ -4,18 +4,19 @@
 use core::marker::PhantomData;
 
 use super::lanes::{Lanes, NO_RANK};
+use super::mixed;
 use super::stream::QUARTER_STEPS;
 use crate::block::{
     BlockSpec, EncodeTables, Parts, PlaneClasses, PlaneCoding, encode_block_by, join_pairs,
     symbols_by,
 };
 use crate::constants::{ALPHABET, ESCAPE_SYMBOL, LANES};
-use crate::rans::{EncodeTable, EncodedStream, StreamShape, first_states};
+use crate::rans::{EncodeTable, EncodedStream, MixedTables, StreamShape, first_states};
 use crate::split::ElementLayout;
 
 /// The parts by way of `L`. A value of this type is made only on a processor that has the
 /// instructions of `L`.
-pub(super) struct Vectors<L>(PhantomData<L>);
+pub(super) struct Vectors<L>(pub(super) PhantomData<L>);
 
 impl<L> Clone for Vectors<L> {
     fn clone(&self) -> Self {
@@ -25,7 +26,7 @@ impl<L> Clone for Vectors<L> {
 
 impl<L> Copy for Vectors<L> {}
 
-/// [`crate::block::encode_block`] by way of `L`.
+/// [`crate::block::encode_classed_block`] by way of `L`.
 ///
 /// # Safety
 ///
@@ -33,15 +34,13 @@ impl<L> Copy for Vectors<L> {}
 #[inline(always)]
 pub(super) unsafe fn encode_block<L: Lanes>(
     spec: &BlockSpec,
-    tables: &EncodeTables<'_>,
+    tables: (&EncodeTables<'_>, &PlaneClasses<'_, EncodeTable>),
     elements: &[u8],
     scratch: &mut [u8],
     words: &mut [u16],
     out: &mut [u8],
 ) -> usize {
-    let classes = &PlaneClasses::default();
-    let by = Vectors::<L>(PhantomData);
-    encode_block_by(by, spec, (tables, classes), elements, scratch, words, out)
+    encode_block_by(Vectors::<L>(PhantomData), spec, tables, elements, scratch, words, out)
 }
 
 /// [`symbols_by`] way of `L`.
@@ -120,6 +119,20 @@ impl<L: Lanes> Parts for Vectors<L> {
             EncodedStream { states, words: &buffer[first..] }
         }
     }
+
+    #[inline(always)]
+    fn encode_mixed_stream<'a>(
+        self,
+        shape: StreamShape,
+        tables: MixedTables<'_, EncodeTable>,
+        symbols: &[u8],
+        tails: Option<&[u8]>,
+        carried: &[u8],
+        buffer: &'a mut [u16],
+    ) -> EncodedStream<'a> {
+        // SAFETY: see `Vectors`.
+        unsafe { mixed::encode::<L>(shape, tables, symbols, tails, carried, buffer) }
+    }
 }
 
 /// A stream that is being encoded, from its end.
@@ -191,20 +204,30 @@ impl<L: Lanes> Encoder<'_, L> {
     /// See [`Encoder::encode`].
     #[inline(always)]
     unsafe fn put_quarter<const S: usize>(&mut self, symbols: L) {
-        let table = self.table.symbols();
-        let last = S - 1;
         // In a variable of its own, so that states stay in registers.
         let mut states = self.states;
-        // SAFETY: the caller's promise; each step moves `end` by what it wrote.
+        // SAFETY: the caller's promise.
         unsafe {
-            self.end =
-                self.end.sub(states[last].put::<3>(table, symbols, self.end, &mut self.rarest));
-            self.end = self.end.sub(states[0].put::<2>(table, symbols, self.end, &mut self.rarest));
-            self.end =
-                self.end.sub(states[last].put::<1>(table, symbols, self.end, &mut self.rarest));
-            self.end = self.end.sub(states[0].put::<0>(table, symbols, self.end, &mut self.rarest));
+            self.put_step::<3>(&mut states[S - 1], symbols);
+            self.put_step::<2>(&mut states[0], symbols);
+            self.put_step::<1>(&mut states[S - 1], symbols);
+            self.put_step::<0>(&mut states[0], symbols);
         }
         self.states = states;
+    }
+
+    /// Puts byte `AT` of each lane's `symbols` in.
+    ///
+    /// # Safety
+    ///
+    /// See [`Encoder::encode`].
+    #[inline(always)]
+    unsafe fn put_step<const AT: u32>(&mut self, states: &mut L, symbols: L) {
+        // SAFETY: the caller's promise; each step moves `end` by what it wrote.
+        unsafe {
+            let entries = L::entries::<AT>(self.table.symbols(), symbols);
+            self.end = self.end.sub(states.put(entries, self.end, &mut self.rarest));
+        }
     }
 
     /// The last group of runs of two, where their number is odd: half a quarter.
@@ -213,14 +236,12 @@ impl<L: Lanes> Encoder<'_, L> {
     ///
     /// See [`Encoder::encode`].
     unsafe fn put_two_steps<const S: usize>(&mut self, symbols: &[u8]) {
-        let table = self.table.symbols();
         // SAFETY: the caller's promise.
         unsafe {
             let symbols = L::load_runs_of_2(all_of(&symbols[..4 * LANES]));
             let mut states = self.states;
-            self.end =
-                self.end.sub(states[S - 1].put::<1>(table, symbols, self.end, &mut self.rarest));
-            self.end = self.end.sub(states[0].put::<0>(table, symbols, self.end, &mut self.rarest));
+            self.put_step::<1>(&mut states[S - 1], symbols);
+            self.put_step::<0>(&mut states[0], symbols);
             self.states = states;
         }
     }
@@ -256,7 +277,8 @@ mod tests {
             let mut rarest = L::from_array(&[u32::MAX; LANES]);
             let symbols = L::from_array(&[0; LANES]);
             let end = words.as_mut_ptr_range().end;
-            let written = lanes.put::<0>(table.symbols(), symbols, end, &mut rarest);
+            let entries = L::entries::<0>(table.symbols(), symbols);
+            let written = lanes.put(entries, end, &mut rarest);
             words[..STEP_WORD_BYTES - written].fill(0);
             (lanes.to_array(), words, written)
         }

@@ -2,13 +2,23 @@
 
 use crate::constants::{ALPHABET, LANES, TABLE_SIZE};
 use crate::pair::RankValues;
-use crate::rans::{PackedSymbol, TableEntry};
+use crate::rans::{DecodeTable, EncodeTable, PackedSymbol, TableEntry};
 
 /// Bytes of words that one step takes at most.
 pub(super) const STEP_WORD_BYTES: usize = LANES * size_of::<u16>();
 
 /// Stands for a value without a rank.
 pub(super) const NO_RANK: u8 = 0xFF;
+
+/// Numbers of 32 bits from one decode table to the next.
+pub(super) const DECODE_TABLE_STRIDE: usize = size_of::<DecodeTable>() / size_of::<u32>();
+/// The same for encode tables.
+pub(super) const ENCODE_TABLE_STRIDE: usize = size_of::<EncodeTable>() / size_of::<u32>();
+
+const _: () = {
+    assert!(DECODE_TABLE_STRIDE == TABLE_SIZE);
+    assert!(size_of::<EncodeTable>().is_multiple_of(size_of::<u32>()));
+};
 
 /// A 32-bit number in each lane: the states of a stream, or four symbols of each lane.
 ///
@@ -23,19 +33,34 @@ pub(super) trait Lanes: Copy {
     /// The numbers, lane by lane.
     unsafe fn to_array(self) -> [u32; LANES];
 
-    /// One step with these states, after [`crate::rans::advance`] and its neighbours: puts each
-    /// lane's symbol into byte `AT` of `symbols`, which is zero, and returns how many bytes of
-    /// words were taken.
+    /// The entries that these states select of `table`.
+    unsafe fn look_up(self, table: &[TableEntry; TABLE_SIZE]) -> Self;
+
+    /// The entries that these states select, each of the table that byte `AT` of its lane's
+    /// `choices` names.
+    ///
+    /// # Safety
+    ///
+    /// Each of these bytes is the position of a table.
+    unsafe fn look_up_by_class<const AT: u32>(self, tables: &[DecodeTable], choices: Self) -> Self;
+
+    /// One step with these states and the `entries` that they select, after
+    /// [`crate::rans::advance`] and its neighbours: puts each lane's symbol into byte `AT` of
+    /// `symbols`, which is zero, and returns how many bytes of words were taken.
     ///
     /// # Safety
     ///
     /// [`STEP_WORD_BYTES`] can be read at `words`.
     unsafe fn step<const AT: u32>(
         &mut self,
-        table: &[TableEntry; TABLE_SIZE],
+        entries: Self,
         words: *const u8,
         symbols: &mut Self,
     ) -> usize;
+
+    /// A bit for each lane, the lowest for the first: whether byte `AT` of these numbers is `least`
+    /// or more.
+    unsafe fn at_least<const AT: u32>(self, least: u8) -> u32;
 
     /// Writes two groups of runs of two symbols: bytes 0 and 1 of each lane, then bytes 2 and 3.
     unsafe fn store_runs_of_2(self, out: &mut [u8; 4 * LANES]);
@@ -61,20 +86,29 @@ pub(super) trait Lanes: Copy {
     /// Undoes [`Lanes::store_runs_of_16`].
     unsafe fn load_runs_of_16(runs: &[u8; 16 * LANES]) -> [Self; 4];
 
-    /// One step backwards: puts byte `AT` of each lane's `symbols` into these states, after
+    /// The entries of byte `AT` of each lane's `symbols`.
+    unsafe fn entries<const AT: u32>(table: &[PackedSymbol; ALPHABET], symbols: Self) -> Self;
+
+    /// The entries of byte `AT` of each lane's `symbols`, each of the table that byte `AT` of its
+    /// lane's `choices` names.
+    ///
+    /// # Safety
+    ///
+    /// Each of these bytes is the position of a table.
+    unsafe fn entries_by_class<const AT: u32>(
+        tables: &[EncodeTable],
+        choices: Self,
+        symbols: Self,
+    ) -> Self;
+
+    /// One step backwards: puts the symbols with these `entries` into the states, after
     /// [`crate::rans::encode_stream`]. The words that lanes give off are written so that they end
     /// at `end`; returns how many bytes they have. `rarest` is lowered to the symbols' frequencies.
     ///
     /// # Safety
     ///
     /// [`STEP_WORD_BYTES`] can be written before `end`.
-    unsafe fn put<const AT: u32>(
-        &mut self,
-        table: &[PackedSymbol; ALPHABET],
-        symbols: Self,
-        end: *mut u8,
-        rarest: &mut Self,
-    ) -> usize;
+    unsafe fn put(&mut self, entries: Self, end: *mut u8, rarest: &mut Self) -> usize;
 
     /// The symbols of 32 pairs of values: `ranks` has [`NO_RANK`] for values without a rank, and
     /// `coded` is what each symbol is coded as, an escape where it has no slot.

@@ -18,14 +18,16 @@ mod avx2;
 mod avx512;
 mod encode;
 mod lanes;
+mod mixed;
 mod pieces;
 mod portable;
 mod stream;
 
 pub use pieces::{BlockInput, PieceBuffers};
 
-use crate::block::{BlockSpec, EncodeTables, PlaneCoding};
+use crate::block::{BlockError, BlockSpec, BlockTables, EncodeTables, PlaneClasses, PlaneCoding};
 use crate::constants::ALPHABET;
+use crate::rans::{DecodeTable, EncodeTable};
 use crate::split::ElementLayout;
 
 /// A set of instructions that this processor has.
@@ -141,16 +143,19 @@ impl Level {
         }
     }
 
-    /// The same as [`crate::block::encode_block`].
+    /// The same as [`crate::block::encode_classed_block`].
+    #[allow(clippy::too_many_arguments, reason = "those of the reference")]
     pub fn encode_block(
         self,
         spec: &BlockSpec,
         tables: &EncodeTables<'_>,
+        classes: &PlaneClasses<'_, EncodeTable>,
         elements: &[u8],
         scratch: &mut [u8],
         words: &mut [u16],
         out: &mut [u8],
     ) -> usize {
+        let tables = (tables, classes);
         match self.0 {
             // SAFETY: arrays take no special instructions.
             Kind::Portable => unsafe {
@@ -165,6 +170,33 @@ impl Level {
             // SAFETY: as above.
             Kind::Avx512 => unsafe {
                 avx512::encode_block(spec, tables, elements, scratch, words, out)
+            },
+        }
+    }
+
+    /// The same as [`crate::block::decode_block`], faster for blocks with tables by class.
+    pub fn decode_classed_block(
+        self,
+        spec: &BlockSpec,
+        tables: &BlockTables<'_>,
+        classes: &PlaneClasses<'_, DecodeTable>,
+        block: &[u8],
+        scratch: &mut [u8],
+        out: &mut [u8],
+    ) -> Result<(), BlockError> {
+        let tables = (tables, classes);
+        match self.0 {
+            // SAFETY: arrays take no special instructions.
+            Kind::Portable => unsafe {
+                mixed::decode_block::<portable::Array>(spec, tables, block, scratch, out)
+            },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level is made only where the processor has its instructions.
+            Kind::Avx2 => unsafe { avx2::decode_classed_block(spec, tables, block, scratch, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kind::Avx512 => unsafe {
+                avx512::decode_classed_block(spec, tables, block, scratch, out)
             },
         }
     }

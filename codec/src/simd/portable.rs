@@ -3,7 +3,9 @@
 use super::lanes::{Lanes, NO_RANK, STEP_WORD_BYTES};
 use crate::constants::{ALPHABET, ESCAPE_SYMBOL, LANES, TABLE_SIZE};
 use crate::pair::RankValues;
-use crate::rans::{PackedSymbol, TableEntry, advance, needs_word, slot, take_word};
+use crate::rans::{
+    DecodeTable, EncodeTable, PackedSymbol, TableEntry, advance, needs_word, slot, take_word,
+};
 
 #[derive(Clone, Copy)]
 pub(super) struct Array([u32; LANES]);
@@ -20,17 +22,29 @@ impl Lanes for Array {
     }
 
     #[inline(always)]
+    unsafe fn look_up(self, table: &[TableEntry; TABLE_SIZE]) -> Self {
+        Self(self.0.map(|state| table[slot(state) as usize].0))
+    }
+
+    #[inline(always)]
+    unsafe fn look_up_by_class<const AT: u32>(self, tables: &[DecodeTable], choices: Self) -> Self {
+        Self(core::array::from_fn(|lane| {
+            tables[byte_at::<AT>(choices, lane)].entry(slot(self.0[lane])).0
+        }))
+    }
+
+    #[inline(always)]
     unsafe fn step<const AT: u32>(
         &mut self,
-        table: &[TableEntry; TABLE_SIZE],
+        entries: Self,
         words: *const u8,
         symbols: &mut Self,
     ) -> usize {
         // SAFETY: the caller's promise; bytes need no alignment.
         let words = unsafe { &*words.cast::<[[u8; 2]; LANES]>() };
         let mut taken = 0;
-        for (state, symbols) in self.0.iter_mut().zip(&mut symbols.0) {
-            let entry = table[slot(*state) as usize];
+        for ((state, symbols), entry) in self.0.iter_mut().zip(&mut symbols.0).zip(entries.0) {
+            let entry = TableEntry(entry);
             *symbols |= u32::from(entry.symbol()) << (8 * AT);
             let next = advance(*state, entry);
             // Without a branch: which lanes take a word is as good as random. At most `LANES - 1`
@@ -41,6 +55,12 @@ impl Lanes for Array {
             taken += usize::from(needs);
         }
         2 * taken
+    }
+
+    #[inline(always)]
+    unsafe fn at_least<const AT: u32>(self, least: u8) -> u32 {
+        let reached = |lane: usize| byte_at::<AT>(self, lane) >= usize::from(least);
+        (0..LANES).fold(0, |lanes, lane| lanes | u32::from(reached(lane)) << lane)
     }
 
     #[inline(always)]
@@ -97,19 +117,29 @@ impl Lanes for Array {
     }
 
     #[inline(always)]
-    unsafe fn put<const AT: u32>(
-        &mut self,
-        table: &[PackedSymbol; ALPHABET],
+    unsafe fn entries<const AT: u32>(table: &[PackedSymbol; ALPHABET], symbols: Self) -> Self {
+        Self(core::array::from_fn(|lane| table[byte_at::<AT>(symbols, lane)].0))
+    }
+
+    #[inline(always)]
+    unsafe fn entries_by_class<const AT: u32>(
+        tables: &[EncodeTable],
+        choices: Self,
         symbols: Self,
-        end: *mut u8,
-        rarest: &mut Self,
-    ) -> usize {
+    ) -> Self {
+        Self(core::array::from_fn(|lane| {
+            tables[byte_at::<AT>(choices, lane)].symbols()[byte_at::<AT>(symbols, lane)].0
+        }))
+    }
+
+    #[inline(always)]
+    unsafe fn put(&mut self, entries: Self, end: *mut u8, rarest: &mut Self) -> usize {
         // SAFETY: the caller's promise; bytes need no alignment.
         let words = unsafe { &mut *end.sub(STEP_WORD_BYTES).cast::<[[u8; 2]; LANES]>() };
         let mut free = LANES;
         for lane in (0..LANES).rev() {
             let (state, rarest) = (&mut self.0[lane], &mut rarest.0[lane]);
-            let symbol = table[(symbols.0[lane] >> (8 * AT)) as usize % ALPHABET];
+            let symbol = PackedSymbol(entries.0[lane]);
             *rarest = symbol.frequency().min(*rarest);
             if *rarest == 0 {
                 continue;
@@ -146,6 +176,12 @@ impl Lanes for Array {
             *pair = [ranks[usize::from(symbol & 15)], ranks[usize::from(symbol >> 4)]];
         }
     }
+}
+
+/// Byte `AT` of a lane's number.
+#[inline(always)]
+fn byte_at<const AT: u32>(numbers: Array, lane: usize) -> usize {
+    (numbers.0[lane] >> (8 * AT)) as usize % ALPHABET
 }
 
 /// Undoes [`store_runs`].

@@ -224,7 +224,8 @@ unsafe fn step_each<L: Lanes, const B: usize, const AT: u32>(
         let states = &mut positions[b].states[number];
         // SAFETY: the caller's promise; what was taken lies within the window.
         unsafe {
-            let taken = states.step::<AT>(streams[b].table, windows[b], &mut symbols[b]);
+            let entries = states.look_up(streams[b].table);
+            let taken = states.step::<AT>(entries, windows[b], &mut symbols[b]);
             windows[b] = windows[b].add(taken);
             positions[b].taken += taken;
         }

@@ -1,8 +1,6 @@
 //! Decoding of blocks by record: tables looked up, errors given their place.
 
-use codec::block::{
-    BlockSpec, DecodeTables, PlaneClasses, PlaneCoding, decode_block, decode_scratch_bytes,
-};
+use codec::block::{BlockSpec, DecodeTables, PlaneClasses, PlaneCoding, decode_scratch_bytes};
 use codec::constants::MAX_WIDTH;
 use codec::rans::{DecodeTable, MixedTables};
 use codec::reference::restore;
@@ -30,6 +28,8 @@ pub(crate) struct BlockDecoder {
     buffers: Vec<PieceBuffers>,
     /// Of blocks that the reference decodes.
     scratch: Vec<u8>,
+    /// The tables of each plane by class.
+    by_class: [JoinedTables; MAX_WIDTH],
     /// For each plane by class, which table each element of a block takes.
     choices: [Vec<u8>; MAX_WIDTH],
     /// The coded elements of a block in tiles.
@@ -42,6 +42,7 @@ impl Default for BlockDecoder {
             tables: Vec::new(),
             buffers: vec![PieceBuffers::default(); TOGETHER],
             scratch: Vec::new(),
+            by_class: Default::default(),
             choices: Default::default(),
             coded: Vec::new(),
         }
@@ -135,14 +136,17 @@ impl BlockDecoder {
         // class.
         block.fill_choices(&spec, &mut self.choices)?;
         let ids = block.class_tables();
-        let tables = ids.map(|ids| tables_of(&self.tables, ids.unwrap_or_default()));
+        for (joined, ids) in self.by_class.iter_mut().zip(ids) {
+            joined.hold(&self.tables, ids.unwrap_or_default());
+        }
         let classes: PlaneClasses<'_, DecodeTable> = std::array::from_fn(|plane| {
-            let choice = &self.choices[plane][..];
-            ids[plane].map(|_| MixedTables { tables: &tables[plane], choice })
+            let (tables, choice) = (&self.by_class[plane].tables[..], &self.choices[plane][..]);
+            ids[plane].map(|_| MixedTables { tables, choice })
         });
         self.scratch.resize(decode_scratch_bytes(&spec).max(self.scratch.len()), 0);
-        let scratch = &mut self.scratch;
-        decode_block(&spec, &input.tables, &classes, block.bytes, scratch, block.out)
+        let (tables, scratch) = (&input.tables, &mut self.scratch[..]);
+        level()
+            .decode_classed_block(&spec, tables, &classes, block.bytes, scratch, block.out)
             .map_err(|error| block.corrupt(error.to_string()))
     }
 
@@ -183,10 +187,25 @@ impl BlockDecoder {
 
 const _: () = assert!(CACHED_TABLES >= TOGETHER * MAX_WIDTH);
 
-/// The tables with the numbers `ids`, which are there.
-fn tables_of<'t>(known: &'t [(u32, Box<DecodeTables>)], ids: &[u32]) -> Vec<&'t DecodeTable> {
-    let find = |id: &u32| known.iter().find(|(known, _)| known == id);
-    ids.iter().filter_map(|id| find(id).map(|(_, tables)| &tables.table)).collect()
+/// Tables side by side in memory, as a stream with several takes them. The next block mostly takes the
+/// same.
+#[derive(Default)]
+struct JoinedTables {
+    ids: Vec<u32>,
+    tables: Vec<DecodeTable>,
+}
+
+impl JoinedTables {
+    /// Makes these the tables with the numbers `ids`, all of which are `known`.
+    fn hold(&mut self, known: &[(u32, Box<DecodeTables>)], ids: &[u32]) {
+        if self.ids == ids {
+            return;
+        }
+        let find = |id: &u32| known.iter().find(|(known, _)| known == id);
+        self.tables.clear();
+        self.tables.extend(ids.iter().filter_map(find).map(|(_, tables)| tables.table.clone()));
+        ids.clone_into(&mut self.ids);
+    }
 }
 
 impl<'a> Block<'a> {

@@ -2,8 +2,8 @@
 //! all threads busy and a huge one takes bounded memory.
 
 use codec::block::{
-    BlockSpec, EncodeTables, PlaneClasses, PlaneCoding, encode_classed_block, encode_scratch_bytes,
-    encode_scratch_words, max_block_bytes,
+    BlockSpec, PlaneClasses, PlaneCoding, encode_scratch_bytes, encode_scratch_words,
+    max_block_bytes,
 };
 use codec::constants::MAX_WIDTH;
 use codec::rans::{EncodeTable, MixedTables};
@@ -298,8 +298,10 @@ struct BlockEncoder {
     scratch: Vec<u8>,
     words: Vec<u16>,
     out: Vec<u8>,
-    /// Which table each element of a block by class takes.
+    /// Which table each element of a block by class takes, plane by plane.
     choice: Vec<u8>,
+    /// The tables of each plane by class, one plane's after the other's.
+    by_class: Vec<EncodeTable>,
 }
 
 impl BlockEncoder {
@@ -320,37 +322,27 @@ impl BlockEncoder {
         grow(&mut self.scratch, encode_scratch_bytes(&spec));
         grow(&mut self.words, encode_scratch_words(&spec));
         grow(&mut self.out, max_block_bytes(&spec));
-        let length = if spec.has_classes() {
-            self.encode_by_class(pool, block, &spec, &tables)
-        } else {
-            let Self { scratch, words, out, .. } = self;
-            level().encode_block(&spec, &tables, block.split_elements(), scratch, words, out)
-        };
-        bytes.clear();
-        bytes.extend_from_slice(&self.out[..length]);
-    }
-
-    fn encode_by_class(
-        &mut self,
-        pool: &TablePool,
-        block: &PlannedBlock<'_>,
-        spec: &BlockSpec,
-        tables: &EncodeTables<'_>,
-    ) -> usize {
-        let Self { scratch, words, out, choice } = self;
+        let Self { scratch, words, out, choice, by_class } = self;
         choice.resize(MAX_WIDTH * spec.elements, 0);
-        let mut by_class: [Vec<&EncodeTable>; MAX_WIDTH] = Default::default();
-        let planes = block.plan.planes.iter().zip(choice.chunks_exact_mut(spec.elements));
-        for ((record, choice), by_class) in planes.zip(&mut by_class) {
+        let mut lengths = [0; MAX_WIDTH];
+        by_class.clear();
+        for (plane, record) in block.plan.planes.iter().enumerate() {
+            let choice = &mut choice[plane * spec.elements..][..spec.elements];
             let ids = block.fill_choice(*record, choice);
-            by_class.extend(ids.iter().map(|&id| &pool.get(id).encode.table));
+            by_class.extend(ids.iter().map(|&id| pool.get(id).encode.table.clone()));
+            lengths[plane] = ids.len();
         }
+        let mut rest = &by_class[..];
         let classes: PlaneClasses<'_, EncodeTable> = std::array::from_fn(|plane| {
+            let tables = rest.split_off(..lengths[plane])?;
             block.plan.planes.get(plane)?.classes()?;
             let choice = &choice[plane * spec.elements..][..spec.elements];
-            Some(MixedTables { tables: &by_class[plane], choice })
+            Some(MixedTables { tables, choice })
         });
-        encode_classed_block(spec, tables, &classes, block.split_elements(), scratch, words, out)
+        let elements = block.split_elements();
+        let length = level().encode_block(&spec, &tables, &classes, elements, scratch, words, out);
+        bytes.clear();
+        bytes.extend_from_slice(&self.out[..length]);
     }
 }
 

@@ -63,8 +63,8 @@ impl ByClass {
         spec: &BlockSpec,
         decode: impl FnOnce(&PlaneClasses<'_, DecodeTable>) -> R,
     ) -> R {
-        let (choice, tables) = (Self::choice(spec), self.decode.iter().collect::<Vec<_>>());
-        decode(&of_planes(spec, MixedTables { tables: &tables, choice: &choice }))
+        let choice = Self::choice(spec);
+        decode(&of_planes(spec, MixedTables { tables: &self.decode, choice: &choice }))
     }
 
     /// Gives `encode` the classes of each plane.
@@ -73,8 +73,8 @@ impl ByClass {
         spec: &BlockSpec,
         encode: impl FnOnce(&PlaneClasses<'_, EncodeTable>) -> R,
     ) -> R {
-        let (choice, tables) = (Self::choice(spec), self.encode.iter().collect::<Vec<_>>());
-        encode(&of_planes(spec, MixedTables { tables: &tables, choice: &choice }))
+        let choice = Self::choice(spec);
+        encode(&of_planes(spec, MixedTables { tables: &self.encode, choice: &choice }))
     }
 }
 
