@@ -464,12 +464,19 @@ struct Sink<'a, W> {
     path: &'a Path,
     /// What sections are aligned to; the payload begins at the first multiple.
     alignment: u64,
+    deflate_level: u8,
     written: u64,
 }
 
 impl<'a, W: Write> Sink<'a, W> {
     fn new(writer: W, path: &'a Path, options: &EncodeOptions) -> Self {
-        Self { writer, path, alignment: options.section_alignment as u64, written: 0 }
+        Self {
+            writer,
+            path,
+            alignment: options.section_alignment as u64,
+            deflate_level: options.profile.deflate_level(),
+            written: 0,
+        }
     }
 
     /// Bytes of payload written so far.
@@ -496,7 +503,7 @@ impl<'a, W: Write> Sink<'a, W> {
     fn write_index(&mut self, index: &Index) -> Result<()> {
         let payload_bytes = self.payload();
         self.align()?;
-        let stored = encode_index(index, payload_bytes, self.path)?;
+        let stored = encode_index(index, payload_bytes, self.deflate_level, self.path)?;
         let footer = Footer {
             payload_bytes,
             index_offset: self.written,

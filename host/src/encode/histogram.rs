@@ -6,10 +6,13 @@ use codec::split::{ElementLayout, Width, head_first_32};
 /// Counts of one plane of one block.
 pub(crate) type PlaneCounts = [u32; ALPHABET];
 
+/// Elements of a block up to which more than one set of counters costs more than it gains.
+const FEW_ELEMENTS: usize = 512;
 /// Elements of a block up to which its planes are counted exactly.
 const EXACT_ELEMENTS: usize = 8192;
 /// Elements that are counted one after the other.
 const SPAN: usize = 256;
+
 /// Counts of all planes of a block of F32 elements that lie head first, plane 0 first.
 pub(crate) fn count_head_first(elements: &[u8]) -> Vec<PlaneCounts> {
     estimate(elements, 1, |e| head_first_32(u32::from_le_bytes(e)).to_le_bytes())
@@ -45,12 +48,19 @@ fn estimate<const W: usize>(
     rotate: impl Fn([u8; W]) -> [u8; W],
 ) -> Vec<PlaneCounts> {
     let elements = elements.as_chunks::<W>().0;
+    if elements.len() <= FEW_ELEMENTS {
+        let mut counts = vec![[0; ALPHABET]; W];
+        for element in elements {
+            let bytes = rotate(*element);
+            counts.iter_mut().zip(bytes).for_each(|(plane, byte)| plane[usize::from(byte)] += 1);
+        }
+        return counts;
+    }
+    let mut counts = vec![[[0; ALPHABET]; SETS]; W];
     if elements.len() <= EXACT_ELEMENTS || stride == 1 {
-        let mut counts = vec![[[0; ALPHABET]; 2]; W];
         count(&mut counts, elements, &rotate);
         return counts.into_iter().map(sum).collect();
     }
-    let mut counts = vec![[[0; ALPHABET]; 2]; W];
     for (number, spans) in elements.chunks(SPAN * stride).enumerate() {
         // Not the same place in each, which might be the same columns of every row.
         let place = number.wrapping_mul(0x9E37_79B9) >> 16 & (stride - 1);
@@ -70,25 +80,38 @@ fn estimate<const W: usize>(
     counts
 }
 
-/// Neighbours are often equal; with a set of counters for every other one the processor can start on
-/// one before the store to its neighbour's has landed.
+/// Sets of counters of a plane. Neighbours are often equal; with a set for each of the next elements
+/// the processor can start on one before the store to its neighbour's counter has landed.
+const SETS: usize = 4;
+
 fn count<const W: usize>(
-    counts: &mut [[PlaneCounts; 2]],
+    counts: &mut [[PlaneCounts; SETS]],
     elements: &[[u8; W]],
     rotate: impl Fn([u8; W]) -> [u8; W],
 ) {
-    for pair in elements.chunks(2) {
-        for (set, element) in pair.iter().enumerate() {
-            for (plane, byte) in counts.iter_mut().zip(rotate(*element)) {
-                plane[set][usize::from(byte)] += 1;
+    let Some(counts) = counts.first_chunk_mut::<W>() else { return };
+    let (whole, last) = elements.as_chunks::<SETS>();
+    for elements in whole {
+        for (set, element) in elements.iter().enumerate() {
+            let bytes = rotate(*element);
+            for plane in 0..W {
+                counts[plane][set][usize::from(bytes[plane])] += 1;
             }
+        }
+    }
+    for element in last {
+        let bytes = rotate(*element);
+        for plane in 0..W {
+            counts[plane][0][usize::from(bytes[plane])] += 1;
         }
     }
 }
 
-fn sum([mut even, odd]: [PlaneCounts; 2]) -> PlaneCounts {
-    even.iter_mut().zip(odd).for_each(|(sum, count)| *sum += count);
-    even
+fn sum([mut total, others @ ..]: [PlaneCounts; SETS]) -> PlaneCounts {
+    for set in others {
+        total.iter_mut().zip(set).for_each(|(sum, count)| *sum += count);
+    }
+    total
 }
 
 /// Adds the counts of `bytes`.

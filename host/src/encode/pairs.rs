@@ -4,10 +4,13 @@ use codec::constants::{ALPHABET, ESCAPE_SYMBOL, RANKS};
 use codec::pair::{RankValues, ranks_of, symbol_of};
 use codec::rans::normalize;
 
-use super::tables::{NO_SLOT, Table, TablePool, cost_of_many};
+use super::tables::{NO_SLOT, Table, TablePool, cost_of_many, least_bits_with_new_table};
 
 /// Bits of an entry of the escape list.
 const ESCAPE_BITS: f64 = 32.0;
+
+/// Bits of the ranks in a table's record.
+const RANK_BITS: f64 = 8.0 * RANKS as f64;
 
 /// Counts of the pairs of a plane.
 #[derive(Clone)]
@@ -38,16 +41,26 @@ impl PairCounts {
     }
 
     /// The table that codes these pairs best among the pool's newest and a new one, and the bits
-    /// of the pairs with it; the bits of a new table's record are counted as well.
-    pub(crate) fn choose_table(&self, pool: &TablePool) -> Option<(TableChoice, f64)> {
-        let new = self.new_table();
+    /// of the pairs with it; the bits of a new table's record are counted as well. None is made
+    /// that certainly takes more than `most_bits`.
+    pub(crate) fn choose_table(
+        &self,
+        pool: &TablePool,
+        most_bits: f64,
+    ) -> Option<(TableChoice, f64)> {
+        let shared = pool
+            .recent(true)
+            .map(|(id, table)| (TableChoice::Shared(id), self.cost_with(table)))
+            .min_by(|a, b| a.1.total_cmp(&b.1));
+        let most_bits = shared.as_ref().map_or(most_bits, |(_, bits)| bits.min(most_bits));
+        // Any symbol may be escaped, which leaves two that have a slot.
+        let least = least_bits_with_new_table(&self.symbols, 2) + RANK_BITS;
+        let new = if least < most_bits { self.new_table() } else { None };
         let new = new.map(|table| {
             let bits = self.cost_with(&table) + table.stored_bits();
             (TableChoice::New(Box::new(table)), bits)
         });
-        let shared =
-            pool.recent(true).map(|(id, table)| (TableChoice::Shared(id), self.cost_with(table)));
-        shared.chain(new).min_by(|a, b| a.1.total_cmp(&b.1))
+        shared.into_iter().chain(new).min_by(|a, b| a.1.total_cmp(&b.1))
     }
 
     /// A table for these pairs. Pairs so rare that their slot costs the others more than their
@@ -108,20 +121,28 @@ impl TableChoice {
     }
 }
 
-/// The table that codes plain symbols best among the pool's newest and `new`, and the bits with it.
+/// The table that codes plain symbols best among the pool's newest and a new one, and the bits with
+/// it. None is made that certainly takes more than `most_bits`.
 pub(crate) fn choose_symbol_table(
     counts: &[u64; ALPHABET],
-    new: Table,
     pool: &TablePool,
-) -> (TableChoice, f64) {
+    most_bits: f64,
+) -> Option<(TableChoice, f64)> {
     let shared = pool
         .recent(false)
-        .map(|(id, table)| (TableChoice::Shared(id), cost_of_many(counts, &table.bits)));
-    let new_bits = cost_of_many(counts, &new.bits) + new.stored_bits();
-    shared
-        .filter(|(_, bits)| *bits <= new_bits)
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-        .unwrap_or_else(|| (TableChoice::New(Box::new(new)), new_bits))
+        .map(|(id, table)| (TableChoice::Shared(id), cost_of_many(counts, &table.bits)))
+        .min_by(|a, b| a.1.total_cmp(&b.1));
+    let most_bits = shared.as_ref().map_or(most_bits, |(_, bits)| bits.min(most_bits));
+    let used = counts.iter().filter(|&&count| count > 0).count();
+    if least_bits_with_new_table(counts, used) >= most_bits {
+        return shared;
+    }
+    let new = normalize(counts).ok().map(|frequencies| {
+        let table = Table::new(&frequencies, None);
+        let bits = cost_of_many(counts, &table.bits) + table.stored_bits();
+        (TableChoice::New(Box::new(table)), bits)
+    });
+    shared.into_iter().chain(new).min_by(|a, b| a.1.total_cmp(&b.1))
 }
 
 #[cfg(test)]
@@ -153,10 +174,10 @@ mod tests {
     fn the_same_pairs_take_the_pools_table_the_second_time() {
         let counts = counted(&exponents(100_000));
         let mut pool = TablePool::default();
-        let (first, _) = counts.choose_table(&pool).unwrap();
+        let (first, _) = counts.choose_table(&pool, f64::INFINITY).unwrap();
         assert!(matches!(first, TableChoice::New(_)));
         first.into_id(&mut pool);
-        let (second, _) = counts.choose_table(&pool).unwrap();
+        let (second, _) = counts.choose_table(&pool, f64::INFINITY).unwrap();
         assert!(matches!(second, TableChoice::Shared(0)));
     }
 

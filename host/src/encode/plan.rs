@@ -4,7 +4,6 @@
 
 use codec::block::PlaneCoding;
 use codec::constants::{ALPHABET, LANES};
-use codec::rans::normalize;
 use codec::split::{ElementLayout, Width};
 use rayon::prelude::*;
 
@@ -13,7 +12,7 @@ use super::cluster::{Group, group_blocks};
 use super::histogram::{PlaneCounts, count_bytes};
 use super::pairs::{PairCounts, TableChoice, choose_symbol_table};
 use super::profile::Profile;
-use super::tables::{SymbolBits, Table, TablePool, cost, cost_of_many};
+use super::tables::{NO_SLOT, SymbolBits, TablePool, cost, cost_of_many};
 use crate::format::{PlanRecord, PlaneRecord};
 use crate::simd::level;
 use crate::spares::Spares;
@@ -26,6 +25,9 @@ const LOWER_PLANE_GAIN: f64 = 1.0 / 64.0;
 const EXACT_GAIN: f64 = 1.0 / 256.0;
 /// Bits that such a stream takes beside its symbols, at most.
 const EXACT_STREAM_BITS: f64 = 2.0 * 1024.0;
+
+/// Elements of a block from which on any stream may pay.
+const SMALL_BLOCK_ELEMENTS: usize = 1024;
 
 /// The blocks of one segment, a run of blocks of one tensor.
 pub(crate) struct Segment<'a, 'room> {
@@ -73,6 +75,7 @@ fn plan_plane(pool: &mut TablePool, segment: &Segment<'_, '_>, plane: usize) -> 
             None if segment.elements(block) == 0 => {}
             None => match segment.exact_rows_record(block, plane) {
                 Some(by_class) => *record = by_class,
+                None if segment.is_too_small(block, plane) => {}
                 None => varied.push(block),
             },
         }
@@ -109,10 +112,18 @@ fn code_group(
     let marginal_bits = group.bits;
     let marginal: f64 =
         blocks.iter().map(|&block| cost(&segment.counts[block][plane], &marginal_bits)).sum();
-    let coding = choose_coding(pool, segment, plane, &group, blocks)?;
+    let required = if plane + 1 < segment.layout.width.bytes() { LOWER_PLANE_GAIN } else { 0.0 };
+    // Of several blocks some may pay for a table that all of them together would not.
+    let most_bits = match blocks {
+        [block] => {
+            8.0 * segment.elements(*block) as f64 * (1.0 - required)
+                - segment.stream_bits(*block, plane, &marginal_bits)
+        }
+        _ => f64::INFINITY,
+    };
+    let coding = choose_coding(pool, segment, plane, &group, (blocks, most_bits))?;
     // What a block costs with the chosen coding is taken to be in proportion to its plain symbols.
     let factor = coding.bits / marginal.max(1.0);
-    let required = if plane + 1 < segment.layout.width.bytes() { LOWER_PLANE_GAIN } else { 0.0 };
     let gain = |block: usize| {
         let raw = 8.0 * segment.elements(block) as f64;
         let symbols = cost(&segment.counts[block][plane], &marginal_bits) * factor;
@@ -157,12 +168,13 @@ impl Coding {
     }
 }
 
+/// The smallest coding of a group's blocks; there may be none that takes less than `most_bits`.
 fn choose_coding(
     pool: &TablePool,
     segment: &Segment<'_, '_>,
     plane: usize,
     group: &Group,
-    blocks: &[usize],
+    (blocks, most_bits): (&[usize], f64),
 ) -> Option<Coding> {
     let elements: usize = blocks.iter().map(|&block| segment.elements(block)).sum();
     let element_bits = 8.0 * segment.layout.width.bytes() as f64;
@@ -180,10 +192,10 @@ fn choose_coding(
             let counted: usize = sample.iter().map(|&block| segment.elements(block)).sum();
             let scale = elements as f64 / counted.max(1) as f64;
             symbols.iter_mut().for_each(|count| *count = (*count as f64 * scale).round() as u64);
-            let choice = pairs.with_symbols(symbols).choose_table(pool);
+            let choice = pairs.with_symbols(symbols).choose_table(pool, most_bits);
             choice.map(|choice| Coding::new(PlaneRecord::Pairs, choice))
         }
-        Some(PairKind::Nibbles) => segment.nibble_pairs(pool, blocks, elements),
+        Some(PairKind::Nibbles) => segment.nibble_pairs(pool, (blocks, most_bits), elements),
     };
     match paired {
         Some(paired) if paired.total_bits() <= marginal + group.table_bits + allowance => {
@@ -197,8 +209,8 @@ fn choose_coding(
             } else {
                 segment.count_symbols(plane, PlaneCoding::Symbols, &none, blocks)
             };
-            let table = Table::new(&normalize(&counts).ok()?, None);
-            Some(Coding::new(PlaneRecord::Symbols, choose_symbol_table(&counts, table, pool)))
+            let choice = choose_symbol_table(&counts, pool, most_bits)?;
+            Some(Coding::new(PlaneRecord::Symbols, choice))
         }
     }
 }
@@ -249,6 +261,22 @@ impl Segment<'_, '_> {
         fixed + padding as f64 * f64::from(cheapest)
     }
 
+    /// Whether a block has so few elements that a stream of them cannot pay, whatever its table.
+    fn is_too_small(&self, block: usize, plane: usize) -> bool {
+        let elements = self.elements(block);
+        if elements > SMALL_BLOCK_ELEMENTS {
+            return false;
+        }
+        let counts = &self.counts[block][plane];
+        let most = counts.iter().copied().max().unwrap_or_default();
+        let mut bits = [NO_SLOT; ALPHABET];
+        bits[0] = (elements as f32 / most as f32).log2();
+        // A pair of values has at least half of what both have by themselves, less one bit for what
+        // is known of them by their being first or second.
+        let symbols = (entropy_bits(counts) - elements as f64).max(0.0) / 2.0;
+        symbols + self.stream_bits(block, plane, &bits) >= 8.0 * elements as f64
+    }
+
     /// Whether coding may save enough of a lower plane: what its blocks would take at best, each
     /// with a table of its own.
     fn may_gain(&self, plane: usize, blocks: &[usize]) -> bool {
@@ -284,12 +312,17 @@ impl Segment<'_, '_> {
         blocks.par_iter().fold(zeros, count).reduce(zeros, sum)
     }
 
-    fn nibble_pairs(&self, pool: &TablePool, blocks: &[usize], elements: usize) -> Option<Coding> {
+    fn nibble_pairs(
+        &self,
+        pool: &TablePool,
+        (blocks, most_bits): (&[usize], f64),
+        elements: usize,
+    ) -> Option<Coding> {
         let counts = self.count_symbols(0, PlaneCoding::NibblePairs, &[None; ALPHABET], blocks);
-        let table = Table::new(&normalize(&counts).ok()?, None);
-        let mut coding =
-            Coding::new(PlaneRecord::NibblePairs, choose_symbol_table(&counts, table, pool));
-        coding.bits += 4.0 * elements as f64;
+        let raw = 4.0 * elements as f64;
+        let choice = choose_symbol_table(&counts, pool, most_bits - raw)?;
+        let mut coding = Coding::new(PlaneRecord::NibblePairs, choice);
+        coding.bits += raw;
         Some(coding)
     }
 }

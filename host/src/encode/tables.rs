@@ -46,6 +46,17 @@ impl Table {
 /// Bytes of a table's record beside its frequencies and ranks.
 const RECORD_BYTES: usize = 9;
 
+/// The fewest bits that `counts` take with a table made for them, its record counted: their entropy,
+/// two bits for each symbol that has a slot and one for each that has none.
+///
+/// A table that rarely pays is dear to make, and this tells without it.
+pub(crate) fn least_bits_with_new_table(counts: &[u64; ALPHABET], kept: usize) -> f64 {
+    let total: u64 = counts.iter().sum();
+    let bits = |&count: &u64| -(count as f64) * (count as f64 / total as f64).log2();
+    let entropy: f64 = counts.iter().filter(|&&count| count > 0).map(bits).sum();
+    entropy + (ALPHABET + 2 * kept + 8 * RECORD_BYTES) as f64
+}
+
 /// About the bits that a table of plain symbols takes in the index.
 pub(crate) fn stored_bits(frequencies: &[u16; ALPHABET]) -> f64 {
     let digits = |&frequency: &u16| 2 * (u32::from(frequency) + 1).ilog2() + 1;

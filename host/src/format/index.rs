@@ -185,9 +185,6 @@ pub(crate) struct ChunkRecord {
     pub(crate) xxh3: u64,
 }
 
-/// The index is small, so the smallest result counts.
-const DEFLATE_LEVEL: u8 = 9;
-
 type FixedWidth = Configuration<LittleEndian, Fixint>;
 
 const CONFIGURATION: FixedWidth = bincode::config::standard().with_fixed_int_encoding();
@@ -198,9 +195,14 @@ pub(crate) struct StoredIndex {
     pub(crate) inflated_bytes: u64,
 }
 
-/// The index of a file with `payload_bytes` of blocks, deflated where that pays and a reader's
-/// limits allow it.
-pub(crate) fn encode_index(index: &Index, payload_bytes: u64, path: &Path) -> Result<StoredIndex> {
+/// The index of a file with `payload_bytes` of blocks, deflated at `level` where that pays and a
+/// reader's limits allow it.
+pub(crate) fn encode_index(
+    index: &Index,
+    payload_bytes: u64,
+    level: u8,
+    path: &Path,
+) -> Result<StoredIndex> {
     let inflated =
         bincode::encode_to_vec(index, CONFIGURATION).map_err(|error| Error::Internal {
             detail: format!("the index of {} cannot be encoded: {error}", path.display()),
@@ -216,7 +218,7 @@ pub(crate) fn encode_index(index: &Index, payload_bytes: u64, path: &Path) -> Re
             ),
         });
     }
-    let deflated = miniz_oxide::deflate::compress_to_vec_zlib(&inflated, DEFLATE_LEVEL);
+    let deflated = miniz_oxide::deflate::compress_to_vec_zlib(&inflated, level);
     let deflated_bytes = deflated.len() as u64;
     let worth_it = deflated_bytes < inflated_bytes
         && inflated_bytes <= max_inflated_bytes(deflated_bytes, payload_bytes);
