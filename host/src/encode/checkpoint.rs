@@ -259,10 +259,7 @@ fn encode_tensors(
         }
     }
     let has_no_classes = |tensor: usize| is_known(tensor) || tilings[tensor].is_some();
-    let classes = match options.profile {
-        Profile::Fast => Vec::new(),
-        Profile::Max => find_classes(file, header, has_no_classes, &mut workshop.pool),
-    };
+    let classes = find_classes(file, header, profile, has_no_classes, &mut workshop.pool);
     for (builder, classes) in builders.iter_mut().zip(&classes) {
         let records = classes.iter().flat_map(TensorClasses::records);
         builder.record.classes.extend(records.cloned());

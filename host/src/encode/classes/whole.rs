@@ -4,11 +4,11 @@ use codec::constants::ALPHABET;
 use codec::rans::{is_escaped_head, normalize};
 use rayon::prelude::*;
 
+use super::TensorClasses;
 use super::exact::find_exact_rows;
 use super::sample::{Sample, nearest_row, prior_bits, row_costs};
 use super::shared::SharedTables;
 use super::subject::{Subject, SymbolKind};
-use super::{LEAST_GAIN, TensorClasses};
 use crate::encode::tables::{Table, TablePool, cost_of_many};
 use crate::format::ClassesRecord;
 use crate::simd::level;
@@ -73,6 +73,7 @@ pub(super) fn classify<'a>(sample: Sample<'a>, shared: &SharedTables) -> Classif
 pub(super) fn choose(
     tensors: Vec<Classified<'_>>,
     shared: &SharedTables,
+    least_gain: f64,
     pool: &mut TablePool,
 ) -> Vec<(usize, TensorClasses)> {
     let mut sums = vec![[0u64; ALPHABET]; shared.bits.len()];
@@ -83,7 +84,7 @@ pub(super) fn choose(
     }
     let tables: Vec<Option<Table>> = sums.iter().map(table_of).collect();
     let chosen: Vec<Classified<'_>> =
-        tensors.into_iter().filter(|tensor| tensor.is_worth_it(&tables)).collect();
+        tensors.into_iter().filter(|tensor| tensor.is_worth_it(&tables, least_gain)).collect();
     // In the order of the tables, so that the same ones get the same numbers in every run.
     let used = |table: usize| chosen.iter().any(|tensor| tensor.choice.contains(&table));
     let ids: Vec<Option<u32>> = tables
@@ -108,8 +109,8 @@ pub(super) fn table_of(counts: &[u64; ALPHABET]) -> Option<Table> {
 }
 
 impl Classified<'_> {
-    /// Whether classes save enough over a single table.
-    fn is_worth_it(&self, tables: &[Option<Table>]) -> bool {
+    /// Whether classes save `least_gain`, a part of what a single table takes.
+    fn is_worth_it(&self, tables: &[Option<Table>], least_gain: f64) -> bool {
         let mut together = [0u64; ALPHABET];
         let mut bits = self.side_bits();
         for (counts, table) in self.counts.iter().zip(tables) {
@@ -129,7 +130,7 @@ impl Classified<'_> {
                 entropy_bits(&exponents) + 4.0 * together.iter().sum::<u64>() as f64
             }
         };
-        bits < plain * (1.0 - LEAST_GAIN)
+        bits < plain * (1.0 - least_gain)
     }
 
     /// About the bits that the classes themselves take.
