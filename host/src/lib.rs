@@ -40,7 +40,8 @@ mod spares;
 
 pub use base::Base;
 pub use decode::{
-    Checkpoint, Decoded, Element, LostRange, RestoreOptions, SalvageReport, Tensor, VerifyReport,
+    Checkpoint, Decoded, Element, Explanation, LostRange, RestoreOptions, SalvageReport, Tensor,
+    ToolGain, VerifyReport,
 };
 pub use directory::{
     DirectoryFile, DirectoryReport, encode_directory, restore_directory, verify_directory,

@@ -207,8 +207,10 @@ fn inspect_lists_every_tensor() {
     assert_eq!(value["sha256"], demo_sha256());
     let tensors = value["tensors"].as_array().unwrap();
     for tensor in tensors {
-        let keys = "name dtype shape original_bytes encoded_bytes ratio copy_of plans tile_modes";
+        let keys = "name dtype shape original_bytes encoded_bytes ratio copy_of plans tile_modes \
+                    explanation";
         assert_keys(tensor, keys);
+        assert!(tensor["explanation"].is_null());
     }
     for dtype in value["dtypes"].as_array().unwrap() {
         assert_keys(dtype, "dtype tensors original_bytes encoded_bytes ratio");
@@ -220,6 +222,23 @@ fn inspect_lists_every_tensor() {
     assert_eq!(sum(&tensor["plans"], "blocks"), 2);
     for field in ["original_bytes", "encoded_bytes"] {
         assert_eq!(sum(&value["dtypes"], field), sum(&value["tensors"], field));
+    }
+}
+
+#[test]
+fn inspect_explains_what_tools_save() {
+    let place = Workplace::encoded();
+    let explain = ["inspect", "m.safetensors.wcodec", "--explain"];
+    place.run(&explain).success().stdout(contains("Order-0 bits").and(contains("Saved by")));
+    let output = place.run(&[&explain[..], &["--json"]].concat()).success();
+    let value: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    for tensor in value["tensors"].as_array().unwrap() {
+        let explanation = &tensor["explanation"];
+        assert_keys(explanation, "order0_bits stored_bits other_bits tools");
+        assert_eq!(sum(&explanation["tools"], "stored_bytes"), tensor["encoded_bytes"]);
+        for tool in explanation["tools"].as_array().unwrap() {
+            assert_keys(tool, "tool blocks order0_bytes stored_bytes saved_bytes");
+        }
     }
 }
 

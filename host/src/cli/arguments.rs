@@ -185,20 +185,33 @@ pub(super) struct Decode {
 ///
 /// Nothing is decoded, so this is quick whatever the file's size. A ratio is original bytes over
 /// encoded bytes; the plan says how each byte plane of the elements is coded, the lowest first.
+///
+/// With --explain everything is decoded, to say for each byte plane how many bits an element takes
+/// and how many it would by its order-0 entropy (with one table of its own for the whole tensor), and
+/// what each tool of the encoder saves over that.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wcodec inspect model.safetensors.wcodec
   wcodec inspect model.safetensors.wcodec --json
+  wcodec inspect model.safetensors.wcodec --explain
 
 JSON keys: command, file, format_version, original_bytes, encoded_bytes, ratio, sha256, base_sha256,
-tables, tensors (name, dtype, shape, original_bytes, encoded_bytes, ratio, copy_of, plans, tile_modes),
-dtypes (dtype, tensors, original_bytes, encoded_bytes, ratio). A plan has the keys coding and blocks, a
-tile mode the keys mode and sub_blocks. `base_sha256` and `copy_of` are null where there is none.
+tables, tensors (name, dtype, shape, original_bytes, encoded_bytes, ratio, copy_of, plans, tile_modes,
+explanation), dtypes (dtype, tensors, original_bytes, encoded_bytes, ratio). A plan has the keys coding
+and blocks, a tile mode the keys mode and sub_blocks. `base_sha256`, `copy_of` and without --explain
+`explanation` are null where there is none; an explanation has the keys order0_bits, stored_bits,
+other_bits and tools (tool, blocks, order0_bytes, stored_bytes, saved_bytes).
 ")]
 pub(super) struct Inspect {
     /// The .wcodec file
     pub(super) file: PathBuf,
+    /// Decode everything, and say what each tool of the encoder saves
+    #[arg(long)]
+    pub(super) explain: bool,
+    /// The file that it was encoded against with --base, for --explain
+    #[arg(long, value_name = "BASE", requires = "explain")]
+    pub(super) base: Option<PathBuf>,
 }
 
 /// Check a .wcodec file or encoded directory for damage, writing nothing

@@ -1,20 +1,30 @@
 //! `wcodec inspect`.
 
 use serde_json::{Value, json};
-use wcodec::{Checkpoint, Result, Tensor};
+use wcodec::{Checkpoint, Explanation, Result, Tensor};
 
 use super::answer::{Answer, digest_text, shown};
 use super::arguments::Inspect;
 use super::dtypes::DtypeTotals;
 use super::table::{Align, Table, grouped, printable, ratio, ratio_text};
+use super::{base, explain};
 
 pub(super) fn run(arguments: &Inspect) -> Result<Answer> {
-    let checkpoint = Checkpoint::open(&arguments.file)?;
+    let checkpoint = base::attach(Checkpoint::open(&arguments.file)?, arguments.base.as_deref())?;
     let mut totals = DtypeTotals::default();
     for tensor in checkpoint.tensors() {
         totals.add(tensor.dtype().name(), tensor.byte_len(), tensor.encoded_bytes());
     }
-    Ok(Answer { text: text(&checkpoint, &totals), json: json_of(&checkpoint, &totals) })
+    let explanations = match arguments.explain {
+        true => Some(checkpoint.tensors().map(|tensor| tensor.explain()).collect::<Result<_>>()?),
+        false => None,
+    };
+    let explanations: Option<Vec<Explanation>> = explanations;
+    let mut text = text(&checkpoint, &totals);
+    if let Some(explanations) = &explanations {
+        text = explain::text(&checkpoint, explanations) + &text;
+    }
+    Ok(Answer { text, json: json_of(&checkpoint, &totals, explanations.as_deref()) })
 }
 
 fn text(checkpoint: &Checkpoint, totals: &DtypeTotals) -> String {
@@ -99,7 +109,14 @@ fn without_repeats(coding: &str) -> String {
     planes.chunk_by(|left, right| left == right).map(text).collect::<Vec<_>>().join(", ")
 }
 
-fn json_of(checkpoint: &Checkpoint, totals: &DtypeTotals) -> Value {
+fn json_of(
+    checkpoint: &Checkpoint,
+    totals: &DtypeTotals,
+    explanations: Option<&[Explanation]>,
+) -> Value {
+    let tensor = |(number, tensor): (usize, Tensor<'_>)| {
+        tensor_json(&tensor, explanations.map(|explanations| &explanations[number]))
+    };
     let (original, encoded) = (checkpoint.original_bytes(), checkpoint.encoded_bytes());
     json!({
         "command": "inspect",
@@ -111,12 +128,12 @@ fn json_of(checkpoint: &Checkpoint, totals: &DtypeTotals) -> Value {
         "sha256": checkpoint.original_sha256().map(|sha256| wcodec::hex(&sha256)),
         "base_sha256": base_sha256(checkpoint),
         "tables": checkpoint.table_count(),
-        "tensors": checkpoint.tensors().map(|tensor| tensor_json(&tensor)).collect::<Vec<_>>(),
+        "tensors": checkpoint.tensors().enumerate().map(tensor).collect::<Vec<_>>(),
         "dtypes": totals.json(),
     })
 }
 
-fn tensor_json(tensor: &Tensor<'_>) -> Value {
+fn tensor_json(tensor: &Tensor<'_>, explanation: Option<&Explanation>) -> Value {
     let plan = |(blocks, coding): (usize, String)| json!({ "blocks": blocks, "coding": coding });
     let mode = |(count, mode): (usize, &str)| json!({ "sub_blocks": count, "mode": mode });
     json!({
@@ -129,6 +146,7 @@ fn tensor_json(tensor: &Tensor<'_>) -> Value {
         "copy_of": tensor.copy_of(),
         "plans": tensor.plans().into_iter().map(plan).collect::<Vec<_>>(),
         "tile_modes": tensor.tile_modes().into_iter().map(mode).collect::<Vec<_>>(),
+        "explanation": explanation.map(explain::json),
     })
 }
 

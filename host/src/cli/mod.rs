@@ -9,6 +9,7 @@ mod demo;
 mod directory;
 mod dtypes;
 mod encode;
+mod explain;
 mod gpu;
 mod inspect;
 mod paths;

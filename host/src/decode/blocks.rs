@@ -273,18 +273,8 @@ impl<'a> Block<'a> {
     }
 
     fn spec(&self) -> Result<BlockSpec> {
-        let layout = layout_of(self.tensor).and_then(|layout| self.plan.coded_layout(layout));
-        let layout = layout.ok_or_else(|| self.corrupt("impossible width".into()))?;
-        let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
-        for (plane, record) in planes.iter_mut().zip(&self.plan.planes) {
-            *plane = record.coding();
-        }
-        Ok(BlockSpec {
-            layout,
-            elements: self.out.len() / layout.width.bytes(),
-            states_per_lane: usize::from(self.tensor.states_per_lane),
-            planes,
-        })
+        spec_of(self.tensor, self.plan, self.out.len())
+            .ok_or_else(|| self.corrupt("impossible width".into()))
     }
 
     fn corrupt(&self, detail: String) -> Error {
@@ -294,6 +284,26 @@ impl<'a> Block<'a> {
             detail,
         }
     }
+}
+
+/// What a block with this plan and `coded_bytes` of coded elements is; `None` for a width that does not
+/// exist.
+pub(super) fn spec_of(
+    tensor: &TensorRecord,
+    plan: &PlanRecord,
+    coded_bytes: usize,
+) -> Option<BlockSpec> {
+    let layout = plan.coded_layout(layout_of(tensor)?)?;
+    let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
+    for (plane, record) in planes.iter_mut().zip(&plan.planes) {
+        *plane = record.coding();
+    }
+    Some(BlockSpec {
+        layout,
+        elements: coded_bytes / layout.width.bytes(),
+        states_per_lane: usize::from(tensor.states_per_lane),
+        planes,
+    })
 }
 
 /// The layout that a record describes; `None` for a width that does not exist.

@@ -618,7 +618,7 @@ impl<'a> Tensor<'a> {
         Ok(bytes)
     }
 
-    fn display(&self) -> String {
+    pub(super) fn display(&self) -> String {
         format!("tensor {} of {}", quoted(self.name()), self.checkpoint.path.display())
     }
 

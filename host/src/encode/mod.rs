@@ -23,5 +23,6 @@ mod window;
 pub use checkpoint::{
     EncodeOptions, encode_safetensors, encode_safetensors_bytes, encode_safetensors_bytes_into,
 };
+pub(crate) use histogram::estimate_planes;
 pub use profile::Profile;
 pub use report::{EncodeReport, TensorReport};
