@@ -97,7 +97,9 @@ impl Level {
     }
 
     /// Runs `task`, with what is inlined into it compiled for this level's instructions: for loops
-    /// over arrays that a compiler makes vectors of. The result is that of `task()`, bit for bit.
+    /// over arrays that a compiler makes vectors of. The result is that of `task()`, bit for bit. Give
+    /// `task`, and the functions that it calls, the attribute `#[inline(always)]`, without which the
+    /// compiler may leave them as they are.
     pub fn run<R>(self, task: impl FnOnce() -> R) -> R {
         match self.0 {
             Kind::Portable => task(),

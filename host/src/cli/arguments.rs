@@ -142,6 +142,9 @@ encode_seconds, decode_seconds with median, least and most, gpu_seconds or null,
 pub(super) struct Bench {
     /// .safetensors files to measure
     pub(super) files: Vec<PathBuf>,
+    /// What the encoder optimises for: speed, or the smallest file
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) profile: ProfileChoice,
     /// Times that each thing is done
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(super) runs: u16,
@@ -250,6 +253,15 @@ pub(super) enum ProfileChoice {
     Fast,
     /// Takes longer for a smaller file
     Max,
+}
+
+impl From<ProfileChoice> for wcodec::Profile {
+    fn from(choice: ProfileChoice) -> Self {
+        match choice {
+            ProfileChoice::Fast => Self::Fast,
+            ProfileChoice::Max => Self::Max,
+        }
+    }
 }
 
 /// What decodes.

@@ -28,17 +28,24 @@ const MODEL_ELEMENT_BYTES: f64 = 2.0;
 pub(super) fn run(arguments: &Bench) -> Result<Answer> {
     let runs = usize::from(arguments.runs);
     let decoder = Decoder::auto();
+    let options = EncodeOptions::of(arguments.profile.into());
     let mut results = Vec::new();
     for path in &arguments.files {
         let file = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
-        results.push(measure(shown(path), &file, path, runs, &decoder)?);
+        results.push(measure(shown(path), &file, path, &options, (runs, &decoder))?);
     }
     if arguments.files.is_empty() {
         for dtype in [Dtype::I8, Dtype::BF16] {
             for side in SIDES {
                 let file = matrix(&dtype, side)?;
                 let name = format!("{dtype} {side} x {side}");
-                results.push(measure(name, &file, Path::new("<memory>"), runs, &decoder)?);
+                results.push(measure(
+                    name,
+                    &file,
+                    Path::new("<memory>"),
+                    &options,
+                    (runs, &decoder),
+                )?);
             }
         }
     }
@@ -89,16 +96,15 @@ fn measure(
     name: String,
     file: &[u8],
     path: &Path,
-    runs: usize,
-    decoder: &Decoder,
+    options: &EncodeOptions,
+    (runs, decoder): (usize, &Decoder),
 ) -> Result<Measured> {
-    let options = EncodeOptions::default();
     let data = &file[parse(file, path)?.data_start as usize..];
     let mut encode = Vec::with_capacity(runs);
     let mut encoded = vec![0xA5; file.len()];
     for _ in 0..runs {
         let start = Instant::now();
-        encode_safetensors_bytes_into(file, &options, &mut encoded)?;
+        encode_safetensors_bytes_into(file, options, &mut encoded)?;
         encode.push(start.elapsed().as_secs_f64());
     }
     let encoded_bytes = encoded.len() as u64;

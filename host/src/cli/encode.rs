@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use serde_json::json;
-use wcodec::{EncodeOptions, EncodeReport, Profile, Result, encode_directory, encode_safetensors};
+use wcodec::{EncodeOptions, EncodeReport, Result, encode_directory, encode_safetensors};
 
 use super::answer::{Answer, digest_text, shown};
-use super::arguments::{Common, Encode, ProfileChoice};
+use super::arguments::{Common, Encode};
 use super::directory;
 use super::dtypes::DtypeTotals;
 use super::table::{grouped, printable, ratio, ratio_text, speed};
@@ -29,10 +29,7 @@ pub(super) fn run(arguments: &Encode, common: &Common) -> Result<Answer> {
 }
 
 fn options(arguments: &Encode, common: &Common) -> Result<EncodeOptions> {
-    let defaults = EncodeOptions::of(match arguments.profile {
-        ProfileChoice::Fast => Profile::Fast,
-        ProfileChoice::Max => Profile::Max,
-    });
+    let defaults = EncodeOptions::of(arguments.profile.into());
     Ok(EncodeOptions {
         block_elements: arguments.block_elements.unwrap_or(defaults.block_elements),
         states_per_lane: arguments.states_per_lane.unwrap_or(defaults.states_per_lane),

@@ -2,6 +2,8 @@
 
 use codec::constants::ALPHABET;
 
+use crate::simd::level;
+
 /// Counts of symbols; sums of samples, so that halves do not occur.
 pub(super) type Histogram = [f32; ALPHABET];
 
@@ -21,6 +23,7 @@ pub(super) fn bits_of(counts: &Histogram) -> Bits {
 }
 
 /// Bits that `counts` cost.
+#[inline(always)]
 pub(super) fn cost(counts: &Histogram, bits: &Bits) -> f32 {
     // Sixteen sums side by side, which a processor adds up at the same time.
     let mut sums = [0f32; 16];
@@ -38,6 +41,7 @@ pub(super) fn add(sum: &mut Histogram, counts: &Histogram) {
 }
 
 /// The position of the smallest of `costs`, the first of equals.
+#[inline(always)]
 pub(super) fn cheapest(costs: impl Iterator<Item = f32>) -> usize {
     costs.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(position, _)| position)
 }
@@ -63,7 +67,10 @@ pub(super) fn cluster(
         let bits: Vec<Bits> = sums.iter().map(bits_of).collect();
         sums = vec![[0f32; ALPHABET]; groups];
         for histogram in histograms {
-            let group = cheapest(bits.iter().map(|bits| cost(histogram, bits)));
+            let group = level().run(
+                #[inline(always)]
+                || cheapest(bits.iter().map(|bits| cost(histogram, bits))),
+            );
             add(&mut sums[group], histogram);
         }
     }

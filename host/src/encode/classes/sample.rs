@@ -21,6 +21,8 @@ const SIGN_STEP: f32 = 0.096;
 const TABLES: usize = 12;
 /// Rounds in which a tensor's first tables are found.
 const CLUSTER_ROUNDS: usize = 4;
+/// Rows whose costs are added up before they are added to those of the columns.
+const TOGETHER: usize = 4;
 /// Bits that another table of a tensor must save.
 const LEAST_TABLE_GAIN: f32 = 64.0;
 
@@ -101,23 +103,46 @@ impl<'a> Sample<'a> {
         let by_row = row_costs(&self.classes, tables);
         let prior = prior_bits(&self.classes.rows, self.classes.row_count);
         for (row, symbols) in self.symbols.chunks_exact(columns).enumerate() {
-            self.classes.rows[row] =
-                level().run(|| nearest_row(&self.classes, &by_row, &prior, symbols));
+            self.classes.rows[row] = level().run(
+                #[inline(always)]
+                || nearest_row(&self.classes, &by_row, &prior, symbols),
+            );
         }
         let by_column = column_costs(&self.classes, tables);
         let prior = prior_bits(&self.classes.columns, self.classes.column_count);
         let mut sums = vec![prior; columns];
-        for (symbols, &row) in self.symbols.chunks_exact(columns).zip(&self.classes.rows) {
-            let costs = &by_column[usize::from(row) * ALPHABET..][..ALPHABET];
-            level().run(|| {
-                for (sum, &symbol) in sums.iter_mut().zip(symbols) {
-                    *sum = added(sum, &costs[usize::from(symbol)]);
-                }
-            });
+        let four = self.symbols.chunks(TOGETHER * columns).zip(self.classes.rows.chunks(TOGETHER));
+        for (symbols, rows) in four {
+            level().run(
+                #[inline(always)]
+                || add_column_costs(&mut sums, &by_column, rows, symbols),
+            );
         }
         for (class, sum) in self.classes.columns.iter_mut().zip(&sums) {
             *class = cheapest(sum[..self.classes.column_count].iter().copied()) as u8;
         }
+    }
+}
+
+/// Adds what each column's symbols in a few rows cost in each column class; the rows' classes are
+/// `rows`.
+#[inline(always)]
+fn add_column_costs(sums: &mut [CostRow], by_column: &[CostRow], rows: &[u8], symbols: &[u8]) {
+    let costs = |row: usize| &by_column[usize::from(rows[row]) * ALPHABET..][..ALPHABET];
+    if rows.len() < TOGETHER {
+        for (row, symbols) in symbols.chunks_exact(sums.len()).enumerate() {
+            for (sum, &symbol) in sums.iter_mut().zip(symbols) {
+                *sum = added(sum, &costs(row)[usize::from(symbol)]);
+            }
+        }
+        return;
+    }
+    let costs: [_; TOGETHER] = std::array::from_fn(costs);
+    let columns = sums.len();
+    let symbols: [_; TOGETHER] = std::array::from_fn(|row| &symbols[row * columns..][..columns]);
+    for (column, sum) in sums.iter_mut().enumerate() {
+        let costs = |row: usize| &costs[row][usize::from(symbols[row][column])];
+        *sum = added(sum, &added(&added(costs(0), costs(1)), &added(costs(2), costs(3))));
     }
 }
 
@@ -190,10 +215,11 @@ pub(super) fn prior_bits(members: &[u8], count: usize) -> CostRow {
 /// For each histogram one of the tables, at most [`TABLES`] of them in all: one after the other the
 /// one that saves the most.
 fn choose_few(histograms: &[Histogram], tables: &[Bits]) -> Vec<usize> {
-    let costs: Vec<Vec<f32>> = histograms
-        .iter()
-        .map(|histogram| tables.iter().map(|bits| cost(histogram, bits)).collect())
-        .collect();
+    let costs_of = |histogram| tables.iter().map(|bits| cost(histogram, bits)).collect();
+    let costs: Vec<Vec<f32>> = level().run(
+        #[inline(always)]
+        || histograms.iter().map(costs_of).collect(),
+    );
     let mut chosen: Vec<usize> = Vec::new();
     let mut least = vec![f32::INFINITY; histograms.len()];
     for _ in 0..TABLES.min(tables.len()) {

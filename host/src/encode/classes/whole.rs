@@ -40,7 +40,10 @@ pub(super) fn classify<'a>(sample: Sample<'a>, shared: &SharedTables) -> Classif
             subject.symbols(job * rows_per_job..end, &mut symbols);
             let mut counts = vec![[0u32; ALPHABET]; shared.bits.len()];
             let count_row = |symbols: &[u8]| {
-                let class = level().run(|| nearest_row(&classes, &by_row, &prior, symbols));
+                let class = level().run(
+                    #[inline(always)]
+                    || nearest_row(&classes, &by_row, &prior, symbols),
+                );
                 let choice = &classes.choice[usize::from(class) * classes.column_count..];
                 for (&symbol, &column) in symbols.iter().zip(&classes.columns) {
                     counts[choice[usize::from(column)]][usize::from(symbol)] += 1;
