@@ -4,8 +4,8 @@
 //! readable and its output writable for their lengths, shared memory is laid out as
 //! [`SharedLayout`] says, and all lanes of the warp call them together.
 
-use codec::constants::{BLOCK_ALIGNMENT, LANES};
-use codec::device::staging::bytes_per_warp;
+use codec::constants::{BLOCK_ALIGNMENT, LANE_RUN_BYTES, LANES};
+use codec::device::staging::WarpMemory;
 use codec::device::{BlockTask, status};
 use codec::pair::Escape;
 use codec::rans::{TableEntry, advance, carried_by, is_first_state, needs_word, slot, take_word};
@@ -14,7 +14,7 @@ use cuda_std::bits::byte_permute;
 use cuda_std::{global, kernel, warp};
 
 use crate::grid::{ALL_LANES, SharedLayout, Work, for_each_task};
-use crate::output::{or_byte, store_run};
+use crate::output::{or_byte, replace_bits, store_run};
 use crate::ring::{Rings, Source};
 
 /// One symbol per element.
@@ -24,28 +24,43 @@ const PAIRS: u8 = codec::device::plane_kind::PAIRS;
 /// Two elements per symbol, by nibble.
 const NIBBLE_PAIRS: u8 = codec::device::plane_kind::NIBBLE_PAIRS;
 
-/// Steps between two looks at the rings.
+/// Steps of a part of a unit: as many as have their symbols in registers before they are merged.
 const QUARTER: u32 = 4;
 
-/// The constants of a specialisation: bytes of an element, coding of its last plane, raw planes to
-/// be staged (all others, or one of nibbles), rotation, states per lane.
+/// The constants of a specialisation: bytes of an element, coding of its last plane, symbols of a
+/// lane in one group, raw planes to be staged (all others, or one of nibbles), rotation, states per
+/// lane.
 struct Body<
     const WIDTH: u32,
     const CODING: u8,
+    const RUN: u32,
     const RAW: usize,
     const ROTATED: bool,
     const S: usize,
 >;
 
-impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, const S: usize>
-    Body<WIDTH, CODING, RAW, ROTATED, S>
+/// Elements that a symbol stands for.
+const fn elements_per_symbol(coding: u8) -> u32 {
+    if coding == SYMBOLS { 1 } else { 2 }
+}
+
+/// Symbols of a lane in one group.
+const fn run_symbols(width: u32, coding: u8) -> u32 {
+    LANE_RUN_BYTES as u32 / width / elements_per_symbol(coding)
+}
+
+impl<
+    const WIDTH: u32,
+    const CODING: u8,
+    const RUN: u32,
+    const RAW: usize,
+    const ROTATED: bool,
+    const S: usize,
+> Body<WIDTH, CODING, RUN, RAW, ROTATED, S>
 {
-    const PER_SYMBOL: u32 = if CODING == SYMBOLS { 1 } else { 2 };
-    /// Symbols of a lane in one group.
-    const RUN: u32 = 16 / WIDTH / Self::PER_SYMBOL;
     /// A unit is a group, or as many as it takes to have four steps.
-    const UNIT_STEPS: u32 = if Self::RUN < QUARTER { QUARTER } else { Self::RUN };
-    const GROUPS_PER_UNIT: u32 = Self::UNIT_STEPS / Self::RUN;
+    const UNIT_STEPS: u32 = if RUN < QUARTER { QUARTER } else { RUN };
+    const GROUPS_PER_UNIT: u32 = Self::UNIT_STEPS / RUN;
     const GROUP_BYTES: u32 = codec::constants::GROUP_BYTES as u32;
 
     /// Decodes one block and returns its status.
@@ -56,8 +71,8 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
             return status::LENGTH;
         };
         // SAFETY: the parts lie within the block, each followed by its padding.
-        let rings = unsafe { Rings::<RAW>::open(shared.warp, parts.words, parts.raw()) };
-        let mut lanes = Lanes::<RAW, S> { states: [0; S], rings, shared, below: 0 };
+        let rings = unsafe { Rings::open(shared, parts.words, parts.raw()) };
+        let mut lanes = Lanes::<RAW, RUN, S> { states: [0; S], rings, shared, below: 0 };
         lanes.below = warp::lane_mask_lt();
         // SAFETY: the states lie within the block, see `Parts::read`.
         let bad_start = unsafe { lanes.read_states(parts.states) };
@@ -82,7 +97,7 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
     }
 
     #[inline(always)]
-    unsafe fn decode_unit(lanes: &mut Lanes<RAW, S>, unit: u32, out: *mut u8, out_bytes: u32) {
+    unsafe fn decode_unit(lanes: &mut Lanes<RAW, RUN, S>, unit: u32, out: *mut u8, out_bytes: u32) {
         let none = [0; 4];
         // SAFETY: the module's promise; each quarter follows the one before.
         let groups = unsafe {
@@ -90,11 +105,11 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
             let first = if groups_left < Self::GROUPS_PER_UNIT {
                 lanes.half_quarter(unit)
             } else {
-                lanes.quarter::<0>(Some(unit))
+                lanes.quarter::<0>(unit)
             };
-            let second = if Self::UNIT_STEPS > 4 { lanes.quarter::<4>(None) } else { none };
-            let third = if Self::UNIT_STEPS > 8 { lanes.quarter::<8>(None) } else { none };
-            let fourth = if Self::UNIT_STEPS > 12 { lanes.quarter::<12>(None) } else { none };
+            let second = if Self::UNIT_STEPS > 4 { lanes.quarter::<4>(unit) } else { none };
+            let third = if Self::UNIT_STEPS > 8 { lanes.quarter::<8>(unit) } else { none };
+            let fourth = if Self::UNIT_STEPS > 12 { lanes.quarter::<12>(unit) } else { none };
             Self::merge(lanes, unit, [first, second, third, fourth])
         };
         let lane_at = warp::lane_id() * 16;
@@ -109,7 +124,7 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
 
     /// A lane's runs of a unit, one or two, from its symbols and raw bytes.
     #[inline(always)]
-    unsafe fn merge(lanes: &Lanes<RAW, S>, unit: u32, s: [[u32; 4]; 4]) -> [[u32; 4]; 2] {
+    unsafe fn merge(lanes: &Lanes<RAW, RUN, S>, unit: u32, s: [[u32; 4]; 4]) -> [[u32; 4]; 2] {
         let lane = warp::lane_id();
         let unused = [0; 4];
         // SAFETY: this unit's raw bytes are in the rings, and its symbols in the table.
@@ -171,9 +186,9 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
         if ROTATED { unrotate_bytes(elements) } else { elements }
     }
 
-    /// Puts the bytes that the states carried over the zeros that were merged for them.
+    /// Puts the bytes that the states carried over whatever was merged in their place.
     #[inline(always)]
-    unsafe fn fill_in_carried(parts: &Parts, lanes: &Lanes<RAW, S>, task: &BlockTask) {
+    unsafe fn fill_in_carried(parts: &Parts, lanes: &Lanes<RAW, RUN, S>, task: &BlockTask) {
         // What other lanes have written must be there before it is added to.
         warp::sync_warp(ALL_LANES);
         let out = task.out as *mut u8;
@@ -187,13 +202,14 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
                 let at = at + byte;
                 // SAFETY: the carried bytes are the last of plane 0, so that their elements exist.
                 unsafe {
+                    let arranged = u32::from(ROTATED);
                     if CODING == NIBBLE_PAIRS {
-                        or_byte::<WIDTH>(out, 2 * at, 0, value & 15, u32::from(ROTATED));
+                        replace_bits::<WIDTH>(out, 2 * at, (0, 0x0F), value & 15, arranged);
                         if 2 * at + 1 < task.elements {
-                            or_byte::<WIDTH>(out, 2 * at + 1, 0, value >> 4, u32::from(ROTATED));
+                            replace_bits::<WIDTH>(out, 2 * at + 1, (0, 0x0F), value >> 4, arranged);
                         }
                     } else {
-                        or_byte::<WIDTH>(out, at, 0, value, u32::from(ROTATED));
+                        replace_bits::<WIDTH>(out, at, (0, 0xFF), value, arranged);
                     }
                 }
                 byte += 1;
@@ -325,15 +341,15 @@ impl Parts {
 }
 
 /// A lane's states, and what the warp has in common.
-struct Lanes<const RAW: usize, const S: usize> {
+struct Lanes<const RAW: usize, const RUN: u32, const S: usize> {
     states: [u32; S],
-    rings: Rings<RAW>,
+    rings: Rings<RAW, RUN>,
     shared: SharedLayout,
     /// The lanes before this one.
     below: u32,
 }
 
-impl<const RAW: usize, const S: usize> Lanes<RAW, S> {
+impl<const RAW: usize, const RUN: u32, const S: usize> Lanes<RAW, RUN, S> {
     #[inline(always)]
     unsafe fn read_states(&mut self, states: *const u32) -> u32 {
         let lane = warp::lane_id() as usize;
@@ -351,10 +367,12 @@ impl<const RAW: usize, const S: usize> Lanes<RAW, S> {
 
     /// Four steps, the first of which is the unit's `FIRST`th.
     #[inline(always)]
-    unsafe fn quarter<const FIRST: usize>(&mut self, unit: Option<u32>) -> [u32; 4] {
+    unsafe fn quarter<const FIRST: u32>(&mut self, unit: u32) -> [u32; 4] {
         // SAFETY: the module's promise; the rings were advanced for these steps.
         unsafe {
-            self.rings.advance(unit);
+            if FIRST.is_multiple_of(Rings::<RAW, RUN>::INTERVAL) {
+                self.rings.advance(unit);
+            }
             if S == 2 {
                 let [a, b] = self.two_steps();
                 let [c, d] = self.two_steps();
@@ -369,7 +387,7 @@ impl<const RAW: usize, const S: usize> Lanes<RAW, S> {
     unsafe fn half_quarter(&mut self, unit: u32) -> [u32; 4] {
         // SAFETY: the module's promise; the rings were advanced for these steps.
         unsafe {
-            self.rings.advance(Some(unit));
+            self.rings.advance(unit);
             if S == 2 {
                 let [a, b] = self.two_steps();
                 return [a, b, 0, 0];
@@ -413,19 +431,19 @@ impl<const RAW: usize, const S: usize> Lanes<RAW, S> {
         let (needs_0, needs_1) = (needs_word(next_0), needs_word(next_1));
         let takers_0 = warp::warp_vote_ballot(ALL_LANES, needs_0);
         let takers_1 = warp::warp_vote_ballot(ALL_LANES, needs_1);
-        let count_0 = takers_0.count_ones();
         if needs_0 {
             // SAFETY: the rings were advanced for this step; no more lanes come before than take
             // words.
             let word = unsafe { self.rings.word((takers_0 & self.below).count_ones()) };
             next_0 = take_word(next_0, word);
         }
+        self.rings.take(takers_0.count_ones());
         if needs_1 {
             // SAFETY: as above; the words of the step before come first.
-            let word = unsafe { self.rings.word(count_0 + (takers_1 & self.below).count_ones()) };
+            let word = unsafe { self.rings.word((takers_1 & self.below).count_ones()) };
             next_1 = take_word(next_1, word);
         }
-        self.rings.take(count_0 + takers_1.count_ones());
+        self.rings.take(takers_1.count_ones());
         self.states[0] = next_0;
         self.states[S - 1] = next_1;
         [u32::from(entry_0.symbol()), u32::from(entry_1.symbol())]
@@ -504,8 +522,12 @@ macro_rules! fast_kernels {
             let work = Work { groups, group_count, counters, tasks, tables, status };
             // SAFETY: the caller's promise.
             unsafe {
-                for_each_task(work, bytes_per_warp($raw), |task, shared| {
-                    Body::<$width, $coding, $raw, $rotated, $states>::decode(task, shared)
+                let memory = WarpMemory::new($width, elements_per_symbol($coding), $raw);
+                for_each_task(work, memory, |task, shared| {
+                    type Kernel = Body<
+                        $width, $coding, { run_symbols($width, $coding) }, $raw, $rotated, $states,
+                    >;
+                    Kernel::decode(task, shared)
                 });
             }
         }

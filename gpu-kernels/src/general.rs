@@ -9,6 +9,7 @@
 //! [`SharedLayout`](crate::grid::SharedLayout) says, and all lanes of the warp call them together.
 
 use codec::constants::{BLOCK_ALIGNMENT, LANES};
+use codec::device::staging::WarpMemory;
 use codec::device::{
     BlockTask, KernelClasses, KernelTable, PlaneSpecs, arrangement, plane_kind, status,
 };
@@ -626,7 +627,7 @@ macro_rules! general_kernels {
             let work = Work { groups, group_count, counters, tasks, tables, status };
             // SAFETY: the caller's promise.
             unsafe {
-                for_each_task(work, 0, |task, _| {
+                for_each_task(work, WarpMemory::NONE, |task, _| {
                     let specs = &*specs.add(task.specs as usize);
                     Block::<$width> { task, specs, tables, classes }.decode()
                 });

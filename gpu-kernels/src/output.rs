@@ -80,8 +80,43 @@ pub(crate) unsafe fn or_byte<const WIDTH: u32>(
     value: u8,
     arranged: u32,
 ) {
+    // SAFETY: the caller's promise.
+    unsafe { replace_bits::<WIDTH>(out, number, (plane, value), value, arranged) };
+}
+
+/// Puts `value` in the place of those bits of byte `plane` of an element of `WIDTH` bytes that
+/// `mask` names; the element's bits lie as `arranged` says.
+///
+/// # Safety
+///
+/// As for [`or_byte`].
+#[inline(always)]
+pub(crate) unsafe fn replace_bits<const WIDTH: u32>(
+    out: *mut u8,
+    number: u32,
+    (plane, mask): (u32, u8),
+    value: u8,
+    arranged: u32,
+) {
+    let cleared = arrange::<WIDTH>(plane, mask, arranged);
+    let bits = arrange::<WIDTH>(plane, value, arranged);
+    let mut byte = 0;
+    while byte < WIDTH {
+        // SAFETY: inside the element.
+        unsafe {
+            let target = out.add((number * WIDTH + byte) as usize);
+            let kept = global::load_u8_plain(target) & !((cleared >> (8 * byte)) as u8);
+            global::store_u8(target, kept | (bits >> (8 * byte)) as u8);
+        }
+        byte += 1;
+    }
+}
+
+/// The element with `value` as byte `plane` and zeros for the others, its bits put back into order.
+#[inline(always)]
+fn arrange<const WIDTH: u32>(plane: u32, value: u8, arranged: u32) -> u64 {
     let shifted = u64::from(value) << (8 * plane);
-    let bits = match (arranged, WIDTH) {
+    match (arranged, WIDTH) {
         (arrangement::PLAIN, _) => shifted,
         (arrangement::HEAD_FIRST, 2) => u64::from(head_last_16(shifted as u16)),
         (arrangement::HEAD_FIRST, _) => u64::from(head_last_32(shifted as u32)),
@@ -89,15 +124,5 @@ pub(crate) unsafe fn or_byte<const WIDTH: u32>(
         (_, 2) => u64::from((shifted as u16).rotate_right(1)),
         (_, 4) => u64::from((shifted as u32).rotate_right(1)),
         _ => shifted.rotate_right(1),
-    };
-    let mut byte = 0;
-    while byte < WIDTH {
-        // SAFETY: inside the element.
-        unsafe {
-            let target = out.add((number * WIDTH + byte) as usize);
-            let before = global::load_u8_plain(target);
-            global::store_u8(target, before | (bits >> (8 * byte)) as u8);
-        }
-        byte += 1;
     }
 }

@@ -246,7 +246,7 @@ impl<'a> Batch<'a> {
         Grid {
             blocks: conditions.blocks,
             threads_per_block: 32 * conditions.warps,
-            shared_bytes: shared_layout::bytes(conditions.warps, self.subject.bytes_per_warp),
+            shared_bytes: shared_layout::bytes(conditions.warps, self.subject.memory),
             global: Some(global),
             lane_order: conditions.lane_order,
             warp_lead: conditions.warp_lead,
