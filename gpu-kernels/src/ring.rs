@@ -11,6 +11,7 @@
 //! issued three units ahead of their use.
 
 use codec::device::staging::{GRANULE_BYTES, RAW_RING_BYTES, interval, word_ring_bytes};
+use cuda_std::bits::multiply_add;
 use cuda_std::shared::SharedAddress;
 use cuda_std::{async_copy, warp};
 
@@ -73,18 +74,17 @@ impl Feed {
     /// by `stride` then.
     #[inline(always)]
     unsafe fn issue(&mut self, used: u32, ring_bytes: u32, stride: u32) {
-        if self.next.wrapping_sub(used) <= self.ahead {
-            if self.next < self.source.length {
-                // The ring begins at a multiple of its size, so that or-ing is adding.
-                let target = SharedAddress(self.ring.0 | self.next % ring_bytes);
-                // SAFETY: within the source, whose last 16 bytes are readable, and the ring.
-                unsafe {
-                    let from = self.source.start.add(self.next as usize);
-                    async_copy::copy_16_partial(target, from, 16);
-                }
+        let fits = self.next.wrapping_sub(used) <= self.ahead;
+        if fits && self.next < self.source.length {
+            // The ring begins at a multiple of its size, so that or-ing is adding.
+            let target = SharedAddress(self.ring.0 | self.next % ring_bytes);
+            // SAFETY: within the source, whose last 16 bytes are readable, and the ring.
+            unsafe {
+                let from = self.source.start.add(self.next as usize);
+                async_copy::copy_16_partial(target, from, 16);
             }
-            self.next += stride;
         }
+        self.next += if fits { stride } else { 0 };
     }
 }
 
@@ -208,7 +208,7 @@ impl<const RAW: usize, const RUN: u32> Rings<RAW, RUN> {
     #[inline(always)]
     pub(crate) unsafe fn word(&self, ahead: u32) -> u16 {
         // The ring begins at a multiple of its size, so that or-ing is adding.
-        let at = ((self.taken + 2 * ahead) % Self::WORD_BYTES) | self.words.0;
+        let at = multiply_add(ahead, 2, self.taken) % Self::WORD_BYTES | self.words.0;
         // SAFETY: within the ring.
         unsafe { SharedAddress(at).load_u16() }
     }
@@ -216,7 +216,7 @@ impl<const RAW: usize, const RUN: u32> Rings<RAW, RUN> {
     /// Counts `words` more as taken.
     #[inline(always)]
     pub(crate) fn take(&mut self, words: u32) {
-        self.taken += 2 * words;
+        self.taken = multiply_add(words, 2, self.taken);
     }
 
     /// Words taken.
