@@ -8,9 +8,13 @@ use codec::constants::{BLOCK_ALIGNMENT, LANE_RUN_BYTES, LANES};
 use codec::device::staging::WarpMemory;
 use codec::device::{BlockTask, status};
 use codec::pair::Escape;
-use codec::rans::{TableEntry, advance, carried_by, is_first_state, needs_word, slot, take_word};
+use codec::rans::{
+    SLOT_SHIFT, STATE_FACTOR, TableEntry, advance_parts, carried_by, is_first_state, needs_word,
+    take_word,
+};
 use codec::split::{merge_four_nibbles, unrotate_bytes, unrotate_halves};
-use cuda_std::bits::byte_permute;
+use cuda_std::bits::{byte_permute, multiply_wide};
+use cuda_std::shared::SharedAddress;
 use cuda_std::{global, kernel, warp};
 
 use crate::grid::{ALL_LANES, SharedLayout, Work, for_each_task};
@@ -147,8 +151,9 @@ impl<
             let [low, high] = lanes.rings.raw(unit, 0).offset(lane * 8).load_u32x2();
             if WIDTH == 1 {
                 let four = |a: u32, b: u32, raw: u32, selector: u32| {
-                    let merged = merge_four_nibbles(a | b << 16, byte_permute(raw, 0, selector));
-                    Self::bytes(merged)
+                    // To bits 0 and 16; what else is there is masked out.
+                    let symbols = byte_permute(a, b, 0x0703);
+                    Self::bytes(merge_four_nibbles(symbols, byte_permute(raw, 0, selector)))
                 };
                 let [a, b] = [s[0], s[1]];
                 // Raw bytes 0 and 1 of a word to bits 0 and 16, then 2 and 3.
@@ -163,9 +168,9 @@ impl<
             let top = if CODING == PAIRS {
                 s[0].map(|symbol| lanes.values(symbol))
             } else {
-                let two = |a: u32, b: u32| a | b << 8;
                 let [a, b] = [s[0], s[1]];
-                [two(a[0], a[1]), two(a[2], a[3]), two(b[0], b[1]), two(b[2], b[3])]
+                [(a[0], a[1]), (a[2], a[3]), (b[0], b[1]), (b[2], b[3])]
+                    .map(|(a, b)| pack_two(a, b))
             };
             let halves = |raw: u32, top: u32, selector: u32| {
                 let both = byte_permute(raw, top, selector);
@@ -251,10 +256,37 @@ impl<
     }
 }
 
-/// Four symbols as the bytes of a word.
+/// What a state holds after a symbol, before a refill, and a word with the symbol as its top byte.
+///
+/// The same as [`codec::rans::advance`], with products in the place of shifts: one takes a number
+/// apart at a bit, and multiplications have units of their own, which the other instructions of a step
+/// leave idle.
+///
+/// # Safety
+///
+/// The table's entries are at `entries`, and no thread writes there.
+#[inline(always)]
+unsafe fn take_symbol(entries: SharedAddress, state: u32) -> (u32, u32) {
+    const ENTRY_BYTES_SHIFT: u32 = 2;
+    let [slot, quotient] = multiply_wide(state, STATE_FACTOR);
+    let at = entries.offset(slot >> (SLOT_SHIFT - ENTRY_BYTES_SHIFT));
+    // SAFETY: a slot is below the table's size.
+    let entry = TableEntry(unsafe { at.load_u32_constant() });
+    let [symbol, offset] = multiply_wide(entry.0, TableEntry::FACTOR);
+    (advance_parts(quotient, entry.frequency(), offset), symbol)
+}
+
+/// The symbols of four words as the bytes of one.
 #[inline(always)]
 fn pack(symbols: [u32; 4]) -> u32 {
-    symbols[0] | symbols[1] << 8 | symbols[2] << 16 | symbols[3] << 24
+    let [a, b, c, d] = symbols;
+    byte_permute(pack_two(a, b), pack_two(c, d), 0x5410)
+}
+
+/// The symbols of two words as the lowest bytes of one.
+#[inline(always)]
+fn pack_two(first: u32, second: u32) -> u32 {
+    byte_permute(first, second, 0x0073)
 }
 
 /// The parts of a block, checked against its length.
@@ -396,13 +428,11 @@ impl<const RAW: usize, const RUN: u32, const S: usize> Lanes<RAW, RUN, S> {
         }
     }
 
+    /// A step of one state: a word with the symbol as its top byte.
     #[inline(always)]
     unsafe fn step(&mut self, number: usize) -> u32 {
-        let state = self.states[number];
-        let at = self.shared.entries.offset(slot(state) * 4);
-        // SAFETY: a slot is below the table's size.
-        let entry = TableEntry(unsafe { at.load_u32_constant() });
-        let mut next = advance(state, entry);
+        // SAFETY: the table's entries are in shared memory.
+        let (mut next, symbol) = unsafe { take_symbol(self.shared.entries, self.states[number]) };
         let needs = needs_word(next);
         let takers = warp::warp_vote_ballot(ALL_LANES, needs);
         if needs {
@@ -413,21 +443,18 @@ impl<const RAW: usize, const RUN: u32, const S: usize> Lanes<RAW, RUN, S> {
         }
         self.rings.take(takers.count_ones());
         self.states[number] = next;
-        u32::from(entry.symbol())
+        symbol
     }
 
     /// A step of each of two states, as independent of each other as they can be: the second's words
     /// follow the first's.
     #[inline(always)]
     unsafe fn two_steps(&mut self) -> [u32; 2] {
-        let (first, second) = (self.states[0], self.states[S - 1]);
         let entries = self.shared.entries;
-        let entry = |state: u32| {
-            // SAFETY: a slot is below the table's size.
-            TableEntry(unsafe { entries.offset(slot(state) * 4).load_u32_constant() })
+        // SAFETY: the table's entries are in shared memory.
+        let ((mut next_0, symbol_0), (mut next_1, symbol_1)) = unsafe {
+            (take_symbol(entries, self.states[0]), take_symbol(entries, self.states[S - 1]))
         };
-        let (entry_0, entry_1) = (entry(first), entry(second));
-        let (mut next_0, mut next_1) = (advance(first, entry_0), advance(second, entry_1));
         let (needs_0, needs_1) = (needs_word(next_0), needs_word(next_1));
         let takers_0 = warp::warp_vote_ballot(ALL_LANES, needs_0);
         let takers_1 = warp::warp_vote_ballot(ALL_LANES, needs_1);
@@ -446,14 +473,14 @@ impl<const RAW: usize, const RUN: u32, const S: usize> Lanes<RAW, RUN, S> {
         self.rings.take(takers_1.count_ones());
         self.states[0] = next_0;
         self.states[S - 1] = next_1;
-        [u32::from(entry_0.symbol()), u32::from(entry_1.symbol())]
+        [symbol_0, symbol_1]
     }
 
-    /// Both values of a pair's symbol.
+    /// Both values of the pair's symbol in the top byte of a word.
     #[inline(always)]
     unsafe fn values(&self, symbol: u32) -> u32 {
         // SAFETY: every symbol has an entry.
-        u32::from(unsafe { self.shared.expanded.offset(symbol * 2).load_u16() })
+        u32::from(unsafe { self.shared.expanded.offset((symbol >> 24) * 2).load_u16() })
     }
 
     /// Four 32-bit elements of group `group` of a unit: three raw planes and two pairs.

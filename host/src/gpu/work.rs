@@ -7,8 +7,7 @@ use std::ops::Range;
 use codec::constants::BLOCK_ALIGNMENT;
 use codec::device::staging::WarpMemory;
 use codec::device::{
-    BlockTask, KernelTable, PlaneSpecs, ReferenceTask, TaskGroup, TileTask, arrangement,
-    plane_kind,
+    BlockTask, KernelTable, PlaneSpecs, ReferenceTask, TaskGroup, TileTask, arrangement, plane_kind,
 };
 use codec::pair::expand_all;
 use codec::rans::DecodeTable;
@@ -386,8 +385,10 @@ pub(crate) fn kernel_for(layout: ElementLayout, states_per_lane: u8, plan: &Plan
                 general: false,
             }
         }
-        None => {
-            Kernel { name: format!("decode_{width}_general"), warp: WarpMemory::NONE, general: true }
-        }
+        None => Kernel {
+            name: format!("decode_{width}_general"),
+            warp: WarpMemory::NONE,
+            general: true,
+        },
     }
 }
