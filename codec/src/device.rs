@@ -199,8 +199,8 @@ pub struct TaskGroup {
 pub struct KernelTable {
     /// The entries, packed as [`crate::rans::TableEntry`].
     pub entries: [u32; TABLE_SIZE],
-    /// For paired planes: both values of each symbol, see [`crate::pair::expand`].
-    pub expanded: [u16; ALPHABET],
+    /// For paired planes: both values of each symbol, see [`crate::pair::expand_for_kernels`].
+    pub expanded: [u32; ALPHABET],
 }
 
 /// How the planes of a block are coded, for the kernel that takes any plan.
@@ -260,7 +260,7 @@ pub mod status {
     pub const FINAL_STATE: u32 = 4;
     /// The symbols take another number of words than the block has.
     pub const WORDS: u32 = 8;
-    /// An escape names a pair that the block does not have.
+    /// The list of escapes is not that of the symbols that announce them.
     pub const ESCAPES: u32 = 16;
     /// What a status word holds until a kernel has written it.
     pub const NOT_DECODED: u32 = 1 << 31;

@@ -7,7 +7,6 @@
 use codec::constants::{BLOCK_ALIGNMENT, LANE_RUN_BYTES, LANES};
 use codec::device::staging::WarpMemory;
 use codec::device::{BlockTask, status};
-use codec::pair::Escape;
 use codec::rans::{
     SLOT_SHIFT, STATE_FACTOR, TableEntry, advance_parts, carried_by, is_first_state, needs_word,
     take_word,
@@ -17,8 +16,9 @@ use cuda_std::bits::{byte_permute, multiply_wide};
 use cuda_std::shared::SharedAddress;
 use cuda_std::{global, kernel, warp};
 
+use crate::escapes::{Escapes, MARK, VALUES_BYTES, announced, announced_by_all};
 use crate::grid::{ALL_LANES, SharedLayout, Work, for_each_task};
-use crate::output::{or_byte, replace_bits, store_run};
+use crate::output::{replace_bits, store_run};
 use crate::ring::{Rings, Source};
 
 /// One symbol per element.
@@ -76,7 +76,8 @@ impl<
         };
         // SAFETY: the parts lie within the block, each followed by its padding.
         let rings = unsafe { Rings::open(shared, parts.words, parts.raw()) };
-        let mut lanes = Lanes::<RAW, RUN, S> { states: [0; S], rings, shared, below: 0 };
+        let mut lanes =
+            Lanes::<RAW, RUN, S> { states: [0; S], rings, shared, below: 0, announced: 0 };
         lanes.below = warp::lane_mask_lt();
         // SAFETY: the states lie within the block, see `Parts::read`.
         let bad_start = unsafe { lanes.read_states(parts.states) };
@@ -95,7 +96,11 @@ impl<
         }
         if CODING == PAIRS {
             // SAFETY: the module's promise; the escapes lie within the block.
-            found |= unsafe { Self::fill_in_escapes(&parts, &task) };
+            found |= unsafe {
+                let mark = shared.expanded.offset(MARK).load_u32();
+                let place = (WIDTH - 1, u32::from(ROTATED));
+                parts.escapes.fill_in::<WIDTH>(&task, place, mark, lanes.announced)
+            };
         }
         found
     }
@@ -114,7 +119,7 @@ impl<
             let second = if Self::UNIT_STEPS > 4 { lanes.quarter::<4>(unit) } else { none };
             let third = if Self::UNIT_STEPS > 8 { lanes.quarter::<8>(unit) } else { none };
             let fourth = if Self::UNIT_STEPS > 12 { lanes.quarter::<12>(unit) } else { none };
-            Self::merge(lanes, unit, [first, second, third, fourth])
+            Self::merge(lanes, unit, out_bytes, [first, second, third, fourth])
         };
         let lane_at = warp::lane_id() * 16;
         let first_at = unit * (Self::GROUP_BYTES * Self::GROUPS_PER_UNIT) + lane_at;
@@ -128,8 +133,14 @@ impl<
 
     /// A lane's runs of a unit, one or two, from its symbols and raw bytes.
     #[inline(always)]
-    unsafe fn merge(lanes: &Lanes<RAW, RUN, S>, unit: u32, s: [[u32; 4]; 4]) -> [[u32; 4]; 2] {
+    unsafe fn merge(
+        lanes: &mut Lanes<RAW, RUN, S>,
+        unit: u32,
+        out_bytes: u32,
+        s: [[u32; 4]; 4],
+    ) -> [[u32; 4]; 2] {
         let lane = warp::lane_id();
+        let group_at = |group: u32| (unit * Self::GROUPS_PER_UNIT + group) * Self::GROUP_BYTES;
         let unused = [0; 4];
         // SAFETY: this unit's raw bytes are in the rings, and its symbols in the table.
         unsafe {
@@ -137,15 +148,21 @@ impl<
                 return [[pack(s[0]), pack(s[1]), pack(s[2]), pack(s[3])].map(Self::bytes), unused];
             }
             if WIDTH == 1 && CODING == PAIRS {
-                let two = |a: u32, b: u32| Self::bytes(lanes.values(a) | lanes.values(b) << 16);
-                let [a, b] = [s[0], s[1]];
-                let run = [two(a[0], a[1]), two(a[2], a[3]), two(b[0], b[1]), two(b[2], b[3])];
-                return [run, unused];
+                let v: [u32; 8] = core::array::from_fn(|n| lanes.values(s[n / 4][n % 4]));
+                lanes.announced += Self::announced(v, group_at(0), out_bytes);
+                let two = |a: u32, b: u32| Self::bytes(byte_permute(a, b, 0x5410));
+                return [
+                    [two(v[0], v[1]), two(v[2], v[3]), two(v[4], v[5]), two(v[6], v[7])],
+                    unused,
+                ];
             }
             if WIDTH == 4 {
+                let v = s[0].map(|symbol| lanes.values(symbol));
+                lanes.announced += Self::announced([v[0], v[1]], group_at(0), out_bytes);
+                lanes.announced += Self::announced([v[2], v[3]], group_at(1), out_bytes);
                 return [
-                    lanes.merge_words::<ROTATED>(unit, 0, s[0]),
-                    lanes.merge_words::<ROTATED>(unit, 1, s[0]),
+                    lanes.merge_words::<ROTATED>(unit, 0, [v[0], v[1]]),
+                    lanes.merge_words::<ROTATED>(unit, 1, [v[2], v[3]]),
                 ];
             }
             let [low, high] = lanes.rings.raw(unit, 0).offset(lane * 8).load_u32x2();
@@ -166,7 +183,9 @@ impl<
                 return [run, unused];
             }
             let top = if CODING == PAIRS {
-                s[0].map(|symbol| lanes.values(symbol))
+                let values = s[0].map(|symbol| lanes.values(symbol));
+                lanes.announced += Self::announced(values, group_at(0), out_bytes);
+                values
             } else {
                 let [a, b] = [s[0], s[1]];
                 [(a[0], a[1]), (a[2], a[3]), (b[0], b[1]), (b[2], b[3])]
@@ -184,6 +203,16 @@ impl<
             ];
             [run, unused]
         }
+    }
+
+    /// Escapes that a run's pairs announce, in the group that begins at byte `at` of the output.
+    #[inline(always)]
+    fn announced<const N: usize>(values: [u32; N], at: u32, out_bytes: u32) -> u32 {
+        if at + Self::GROUP_BYTES <= out_bytes {
+            return announced_by_all(values);
+        }
+        let run_at = at + warp::lane_id() * LANE_RUN_BYTES as u32;
+        announced(values, out_bytes.saturating_sub(run_at).div_ceil(2 * WIDTH))
     }
 
     #[inline(always)]
@@ -221,38 +250,6 @@ impl<
             }
             number += 1;
         }
-    }
-
-    /// Puts the values of escaped pairs over the zeros that were decoded for them.
-    #[inline(always)]
-    unsafe fn fill_in_escapes(parts: &Parts, task: &BlockTask) -> u32 {
-        // What other lanes have written must be visible before it is read.
-        warp::sync_warp(ALL_LANES);
-        let mut bad = false;
-        let mut index = warp::lane_id();
-        while index < parts.escape_count {
-            // SAFETY: `index` is below the number of escapes.
-            let at = unsafe { parts.escapes.add(index as usize) };
-            // SAFETY: an escape of the block, at a multiple of 4.
-            let escape = Escape(unsafe { global::load_u32(at) });
-            let first = 2 * u32::from(escape.pair());
-            bad |= first >= task.elements;
-            let mut second = 0;
-            while second < 2 {
-                if first + second < task.elements {
-                    let value = (escape.values() >> (8 * second)) as u8;
-                    let out = task.out as *mut u8;
-                    // SAFETY: the element exists; another lane's escape names another one, or the
-                    // block is corrupt and any bytes will do.
-                    unsafe {
-                        or_byte::<WIDTH>(out, first + second, WIDTH - 1, value, u32::from(ROTATED))
-                    };
-                }
-                second += 1;
-            }
-            index += LANES as u32;
-        }
-        if warp::warp_vote_ballot(ALL_LANES, bad) != 0 { status::ESCAPES } else { 0 }
     }
 }
 
@@ -299,8 +296,7 @@ struct Parts {
     states: *const u32,
     words: Source,
     word_count: u32,
-    escapes: *const u32,
-    escape_count: u32,
+    escapes: Escapes,
 }
 
 const fn aligned(bytes: u32) -> u32 {
@@ -353,8 +349,7 @@ impl Parts {
             states: part(states_at).cast(),
             words: Source { start: part(words_at), length: 2 * words },
             word_count: words,
-            escapes: part(escapes_at).cast(),
-            escape_count: escapes,
+            escapes: Escapes { list: part(escapes_at).cast(), count: escapes },
         })
     }
 
@@ -379,6 +374,8 @@ struct Lanes<const RAW: usize, const RUN: u32, const S: usize> {
     shared: SharedLayout,
     /// The lanes before this one.
     below: u32,
+    /// Escapes that the lane's symbols announce.
+    announced: u32,
 }
 
 impl<const RAW: usize, const RUN: u32, const S: usize> Lanes<RAW, RUN, S> {
@@ -476,28 +473,26 @@ impl<const RAW: usize, const RUN: u32, const S: usize> Lanes<RAW, RUN, S> {
         [symbol_0, symbol_1]
     }
 
-    /// Both values of the pair's symbol in the top byte of a word.
+    /// Both values of the pair's symbol in the top byte of a word, in the low half.
     #[inline(always)]
     unsafe fn values(&self, symbol: u32) -> u32 {
-        // SAFETY: every symbol has an entry.
-        u32::from(unsafe { self.shared.expanded.offset((symbol >> 24) * 2).load_u16() })
+        let at = self.shared.expanded.offset((symbol >> 24) * VALUES_BYTES);
+        // SAFETY: every symbol has an entry, and nobody changes it while the block is decoded.
+        unsafe { at.load_u32_constant() }
     }
 
-    /// Four 32-bit elements of group `group` of a unit: three raw planes and two pairs.
+    /// Four 32-bit elements of group `group` of a unit: three raw planes and the values of two pairs.
     #[inline(always)]
     unsafe fn merge_words<const ROTATED: bool>(
         &self,
         unit: u32,
         group: u32,
-        symbols: [u32; 4],
+        pairs: [u32; 2],
     ) -> [u32; 4] {
         let offset = group * 128 + warp::lane_id() * 4;
         // SAFETY: this unit's raw bytes are in the rings.
         let plane = |number: u32| unsafe { self.rings.raw(unit, number).offset(offset).load_u32() };
-        let (first, second) =
-            if group == 0 { (symbols[0], symbols[1]) } else { (symbols[2], symbols[3]) };
-        // SAFETY: the table's symbols.
-        let top = unsafe { self.values(first) | self.values(second) << 16 };
+        let top = byte_permute(pairs[0], pairs[1], 0x5410);
         let (p0, p1, p2) = (plane(0), plane(1), plane(2));
         // A transposition of 4 x 4 bytes.
         let (even_low, even_high) = (byte_permute(p0, p1, 0x5140), byte_permute(p2, top, 0x5140));

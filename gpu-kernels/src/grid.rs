@@ -24,7 +24,7 @@ pub struct SharedLayout {
     pub raw: SharedAddress,
     /// The entries of the decode table.
     pub entries: SharedAddress,
-    /// The values of each symbol, u16 each.
+    /// The values of each symbol, u32 each.
     pub expanded: SharedAddress,
     group: SharedAddress,
 }

@@ -65,31 +65,13 @@ pub(crate) unsafe fn add_to_run(out: *mut u8, offset: u32, length: u32, run: [u3
     }
 }
 
-/// Adds byte `plane` of an element of `WIDTH` bytes, whose bits lie as `arranged` says, to an output
-/// whose bits are zero there.
-///
-/// # Safety
-///
-/// `out` is writable for `number + 1` elements and a multiple of `WIDTH`; no other lane writes this
-/// element meanwhile.
-#[inline(always)]
-pub(crate) unsafe fn or_byte<const WIDTH: u32>(
-    out: *mut u8,
-    number: u32,
-    plane: u32,
-    value: u8,
-    arranged: u32,
-) {
-    // SAFETY: the caller's promise.
-    unsafe { replace_bits::<WIDTH>(out, number, (plane, value), value, arranged) };
-}
-
 /// Puts `value` in the place of those bits of byte `plane` of an element of `WIDTH` bytes that
 /// `mask` names; the element's bits lie as `arranged` says.
 ///
 /// # Safety
 ///
-/// As for [`or_byte`].
+/// `out` is writable for `number + 1` elements and a multiple of `WIDTH`; no other lane writes this
+/// element meanwhile.
 #[inline(always)]
 pub(crate) unsafe fn replace_bits<const WIDTH: u32>(
     out: *mut u8,
@@ -110,6 +92,33 @@ pub(crate) unsafe fn replace_bits<const WIDTH: u32>(
         }
         byte += 1;
     }
+}
+
+/// Puts `value` in the place of byte `plane` of an element; says whether that was `expected`.
+///
+/// # Safety
+///
+/// As for [`replace_bits`].
+#[inline(always)]
+pub(crate) unsafe fn exchange_byte<const WIDTH: u32>(
+    out: *mut u8,
+    number: u32,
+    plane: u32,
+    (expected, value): (u8, u8),
+    arranged: u32,
+) -> bool {
+    let mask = arrange::<WIDTH>(plane, u8::MAX, arranged);
+    let mut present = 0;
+    let mut byte = 0;
+    while byte < WIDTH {
+        // SAFETY: inside the element.
+        let bits = unsafe { global::load_u8_plain(out.add((number * WIDTH + byte) as usize)) };
+        present |= u64::from(bits) << (8 * byte);
+        byte += 1;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { replace_bits::<WIDTH>(out, number, (plane, u8::MAX), value, arranged) };
+    present & mask == arrange::<WIDTH>(plane, expected, arranged)
 }
 
 /// The element with `value` as byte `plane` and zeros for the others, its bits put back into order.

@@ -9,7 +9,7 @@ use codec::device::staging::WarpMemory;
 use codec::device::{
     BlockTask, KernelTable, PlaneSpecs, ReferenceTask, TaskGroup, TileTask, arrangement, plane_kind,
 };
-use codec::pair::expand_all;
+use codec::pair::expand_for_kernels;
 use codec::rans::DecodeTable;
 use codec::reference::packed;
 use codec::split::{ElementLayout, Width};
@@ -308,7 +308,7 @@ impl Builder<'_> {
         let table = DecodeTable::new(&frequencies);
         self.work.tables.push(KernelTable {
             entries: table.entries().map(|entry| entry.0),
-            expanded: expand_all(&record.ranks.unwrap_or_default()),
+            expanded: expand_for_kernels(&record.ranks.unwrap_or_default()),
         });
         let number = self.work.tables.len() as u32 - 1;
         self.tables.insert(id, number);
