@@ -74,6 +74,9 @@ impl Escapes {
             bad |= (index > 0) & (before.pair() >= escape.pair());
             let first = 2 * u32::from(escape.pair());
             bad |= first >= task.elements;
+            // What no element has repeats the one before.
+            let [low, high] = escape.values().to_le_bytes();
+            bad |= (first + 1 == task.elements) & (low != high);
             let mut second = 0;
             while second < 2 {
                 if first + second < task.elements {
