@@ -3,8 +3,9 @@
 #
 #   [NCU=ncu] benches/profile_kernels.sh [FOLDER_OF_EXAMPLES] [ARGUMENTS_OF_GPU_COMPARE...]
 #
-# Without arguments, every kernel that decodes Gaussian weights. With arguments, all kernels of the
-# first run of that call. Clocks are left as they are. Takes the binary as it is; by default that of
+# Without arguments, every kernel that decodes Gaussian weights, or those of WEIGHTS ("BF16:256:16
+# I8:512:16") with STATES ("1 2"). With arguments, all kernels of the first run of that call. Clocks
+# are left as they are. Takes the binary as it is; by default that of
 # `cargo build --release -p wcodec-benches --example gpu_compare`.
 set -euo pipefail
 
@@ -13,8 +14,9 @@ binary=$(realpath "${1:-$root/target/release/examples}")/gpu_compare
 shift || true
 ncu=${NCU:-ncu}
 
-# DTYPE:MEBI_ELEMENTS:BLOCK_KIBI_ELEMENTS, each with either number of states.
-readonly WEIGHTS=(BF16:256:16 F16:256:16 F32:128:16 I8:512:16 F8_E4M3:512:16 INT4:1024:16)
+# DTYPE:MEBI_ELEMENTS:BLOCK_KIBI_ELEMENTS, each with each number of states.
+read -ra weights <<<"${WEIGHTS:-BF16:256:16 F16:256:16 F32:128:16 I8:512:16 F8_E4M3:512:16 INT4:1024:16}"
+read -ra states <<<"${STATES:-1 2}"
 
 # Column title, metric, and what it is divided by.
 readonly METRICS=(
@@ -111,10 +113,11 @@ if [[ $# -gt 0 ]]; then
     profile "${LABEL:-given}" 0 "${LAUNCHES:-8}" "$@"
     exit
 fi
-for weights in "${WEIGHTS[@]}"; do
-    for states in 1 2; do
-        profile "$weights:$states" 2 1 "$weights:$states"
+for weight in "${weights[@]}"; do
+    for state in "${states[@]}"; do
+        profile "$weight:$state" 2 1 "$weight:$state"
     done
 done
-profile "F8_E4M3:512:16:1 pairs" 2 1 --pair-tolerance 0.02 F8_E4M3:512:16:1
-profile "F8_E4M3:512:16:2 pairs" 2 1 --pair-tolerance 0.02 F8_E4M3:512:16:2
+for state in "${states[@]}"; do
+    profile "F8_E4M3:512:16:$state pairs" 2 1 --pair-tolerance 0.02 "F8_E4M3:512:16:$state"
+done
