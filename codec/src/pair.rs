@@ -33,7 +33,7 @@ pub const ESCAPE_FLAG: u32 = 1 << 16;
 pub fn expand_for_kernels(ranks: &RankValues) -> [u32; ALPHABET] {
     let mut words = expand_all(ranks).map(u32::from);
     let unranked = (0..=u8::MAX).find(|value| !ranks.contains(value)).unwrap_or_default();
-    words[ESCAPE_SYMBOL as usize] = ESCAPE_FLAG | u32::from(unranked) * 0x0101;
+    words[ESCAPE_SYMBOL as usize] = ESCAPE_FLAG | (u32::from(unranked) * 0x0101);
     words
 }
 

@@ -77,7 +77,7 @@ impl Feed {
         let fits = self.next.wrapping_sub(used) <= self.ahead;
         if fits && self.next < self.source.length {
             // The ring begins at a multiple of its size, so that or-ing is adding.
-            let target = SharedAddress(self.ring.0 | self.next % ring_bytes);
+            let target = SharedAddress(self.ring.0 | (self.next % ring_bytes));
             // SAFETY: within the source, whose last 16 bytes are readable, and the ring.
             unsafe {
                 let from = self.source.start.add(self.next as usize);
@@ -208,7 +208,7 @@ impl<const RAW: usize, const RUN: u32> Rings<RAW, RUN> {
     #[inline(always)]
     pub(crate) unsafe fn word(&self, ahead: u32) -> u16 {
         // The ring begins at a multiple of its size, so that or-ing is adding.
-        let at = multiply_add(ahead, 2, self.taken) % Self::WORD_BYTES | self.words.0;
+        let at = (multiply_add(ahead, 2, self.taken) % Self::WORD_BYTES) | self.words.0;
         // SAFETY: within the ring.
         unsafe { SharedAddress(at).load_u16() }
     }
