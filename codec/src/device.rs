@@ -4,31 +4,68 @@ use crate::constants::{ALPHABET, MAX_WIDTH, TABLE_SIZE};
 
 /// How blocks are staged through shared memory; see the kernels' `ring` module.
 pub mod staging {
-    /// Bytes of a slot of a ring: 16 bytes of each lane of half a warp.
-    pub const SLOT_BYTES: u32 = 256;
-    /// Slots of the ring of words.
-    pub const WORD_SLOTS: u32 = 4;
-    /// Units of a raw plane that its ring has room for.
-    pub const RAW_SLOTS: u32 = 4;
+    use crate::constants::{LANE_RUN_BYTES, LANES};
 
-    /// Bytes of shared memory of a warp that stages `raw_planes` raw planes.
-    pub const fn bytes_per_warp(raw_planes: u32) -> u32 {
-        SLOT_BYTES * (WORD_SLOTS + RAW_SLOTS * raw_planes)
+    /// Bytes that are on their way or used up together: 16 bytes of each lane of half a warp.
+    pub const GRANULE_BYTES: u32 = 256;
+    /// Bytes of the ring of a raw plane: four units of it.
+    pub const RAW_RING_BYTES: u32 = 4 * GRANULE_BYTES;
+    /// Bytes of the largest ring.
+    pub const MAX_RING_BYTES: u32 = word_ring_bytes(MAX_INTERVAL);
+
+    const MAX_INTERVAL: u32 = 8;
+
+    /// Steps between two looks at the rings, of a kernel whose runs have so many symbols.
+    pub const fn interval(run_symbols: u32) -> u32 {
+        if run_symbols >= MAX_INTERVAL { MAX_INTERVAL } else { 4 }
+    }
+
+    /// Bytes of the ring of words: four times what an interval's steps can take.
+    pub const fn word_ring_bytes(interval: u32) -> u32 {
+        4 * 2 * LANES as u32 * interval
+    }
+
+    /// The shared memory that each warp has for itself.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct WarpMemory {
+        /// Bytes of its ring of words.
+        pub words: u32,
+        /// Bytes of its rings of raw planes.
+        pub raw: u32,
+    }
+
+    impl WarpMemory {
+        /// That of kernels that stage nothing.
+        pub const NONE: Self = Self { words: 0, raw: 0 };
+
+        /// That of a kernel for elements of so many bytes, of which each symbol stands for
+        /// `elements_per_symbol`, with so many raw planes.
+        pub const fn new(width: u32, elements_per_symbol: u32, raw_planes: u32) -> Self {
+            let run_symbols = LANE_RUN_BYTES as u32 / width / elements_per_symbol;
+            let words = word_ring_bytes(interval(run_symbols));
+            Self { words, raw: RAW_RING_BYTES * raw_planes }
+        }
     }
 }
 
-/// The shared memory of a thread block: what each warp has for itself, the table, and a word for
-/// the group in hand. Offsets in bytes, from the first multiple of [`shared_layout::ALIGNMENT`].
+/// The shared memory of a thread block: the rings of words of all warps, their rings of raw planes,
+/// the table, and a word for the group in hand. Offsets in bytes, from the first multiple of
+/// [`shared_layout::ALIGNMENT`].
 pub mod shared_layout {
-    use super::staging;
+    use super::staging::{self, WarpMemory};
 
-    /// The rings of words begin at multiples of their size, so that wrapping an address around is
-    /// one instruction.
-    pub const ALIGNMENT: u32 = staging::SLOT_BYTES * staging::WORD_SLOTS;
+    /// Rings begin at multiples of their size, so that wrapping an address around is one
+    /// instruction.
+    pub const ALIGNMENT: u32 = staging::MAX_RING_BYTES;
 
-    /// Where the table lies, after the warps' parts; its expanded values follow the entries.
-    pub const fn table(warps: u32, bytes_per_warp: u32) -> u32 {
-        warps * bytes_per_warp
+    /// Where the rings of raw planes lie, after those of words.
+    pub const fn raw(warps: u32, warp: WarpMemory) -> u32 {
+        warps * warp.words
+    }
+
+    /// Where the table lies, after the rings; its expanded values follow the entries.
+    pub const fn table(warps: u32, warp: WarpMemory) -> u32 {
+        warps * (warp.words + warp.raw)
     }
 
     /// Where the table's values of each symbol lie, from the table's start.
@@ -38,8 +75,8 @@ pub mod shared_layout {
     pub const GROUP: u32 = size_of::<super::KernelTable>() as u32;
 
     /// Bytes of dynamic shared memory to launch with.
-    pub const fn bytes(warps: u32, bytes_per_warp: u32) -> u32 {
-        ALIGNMENT + table(warps, bytes_per_warp) + GROUP + 16
+    pub const fn bytes(warps: u32, warp: WarpMemory) -> u32 {
+        ALIGNMENT + table(warps, warp) + GROUP + 16
     }
 }
 
@@ -162,8 +199,8 @@ pub struct TaskGroup {
 pub struct KernelTable {
     /// The entries, packed as [`crate::rans::TableEntry`].
     pub entries: [u32; TABLE_SIZE],
-    /// For paired planes: both values of each symbol, see [`crate::pair::expand`].
-    pub expanded: [u16; ALPHABET],
+    /// For paired planes: both values of each symbol, see [`crate::pair::expand_for_kernels`].
+    pub expanded: [u32; ALPHABET],
 }
 
 /// How the planes of a block are coded, for the kernel that takes any plan.
@@ -223,7 +260,7 @@ pub mod status {
     pub const FINAL_STATE: u32 = 4;
     /// The symbols take another number of words than the block has.
     pub const WORDS: u32 = 8;
-    /// An escape names a pair that the block does not have.
+    /// The list of escapes is not that of the symbols that announce them.
     pub const ESCAPES: u32 = 16;
     /// What a status word holds until a kernel has written it.
     pub const NOT_DECODED: u32 = 1 << 31;

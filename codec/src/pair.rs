@@ -25,6 +25,18 @@ pub fn expand_all(ranks: &RankValues) -> [u16; ALPHABET] {
     core::array::from_fn(|symbol| expand(ranks, symbol as u8))
 }
 
+/// Set in what [`expand_for_kernels`] gives for the symbol that stands for an escape.
+pub const ESCAPE_FLAG: u32 = 1 << 16;
+
+/// [`expand`] of all 256 symbols in the low halves of words. In the place of an escape's pair, with
+/// [`ESCAPE_FLAG`], there is one of a value without a rank, which no other symbol gives.
+pub fn expand_for_kernels(ranks: &RankValues) -> [u32; ALPHABET] {
+    let mut words = expand_all(ranks).map(u32::from);
+    let unranked = (0..=u8::MAX).find(|value| !ranks.contains(value)).unwrap_or_default();
+    words[ESCAPE_SYMBOL as usize] = ESCAPE_FLAG | (u32::from(unranked) * 0x0101);
+    words
+}
+
 /// The rank of every value, `None` for values that are escaped. Of equal values the last rank
 /// counts, so unused ranks may repeat a value.
 pub fn ranks_of(values: &RankValues) -> [Option<u8>; ALPHABET] {
@@ -86,6 +98,16 @@ mod tests {
         assert_eq!(symbol_of(15, 15), None);
         assert_eq!(expand(&values, ESCAPE_SYMBOL), 0);
         assert_eq!(ranks[0], None);
+    }
+
+    #[test]
+    fn kernels_can_tell_an_escape_from_every_pair() {
+        let words = expand_for_kernels(&core::array::from_fn(|rank| rank as u8));
+        let escape = words[usize::from(ESCAPE_SYMBOL)];
+        assert_eq!(escape, ESCAPE_FLAG | 0x1010);
+        for &pair in &words[..usize::from(ESCAPE_SYMBOL)] {
+            assert!(pair < ESCAPE_FLAG && pair != escape as u16 as u32);
+        }
     }
 
     #[test]

@@ -4,17 +4,21 @@
 //! readable and its output writable for their lengths, shared memory is laid out as
 //! [`SharedLayout`] says, and all lanes of the warp call them together.
 
-use codec::constants::{BLOCK_ALIGNMENT, LANES};
-use codec::device::staging::bytes_per_warp;
+use codec::constants::{BLOCK_ALIGNMENT, LANE_RUN_BYTES, LANES};
+use codec::device::staging::WarpMemory;
 use codec::device::{BlockTask, status};
-use codec::pair::Escape;
-use codec::rans::{TableEntry, advance, carried_by, is_first_state, needs_word, slot, take_word};
+use codec::rans::{
+    SLOT_SHIFT, STATE_FACTOR, TableEntry, advance_parts, carried_by, is_first_state, needs_word,
+    take_word,
+};
 use codec::split::{merge_four_nibbles, unrotate_bytes, unrotate_halves};
-use cuda_std::bits::byte_permute;
+use cuda_std::bits::{byte_permute, multiply_wide};
+use cuda_std::shared::SharedAddress;
 use cuda_std::{global, kernel, warp};
 
+use crate::escapes::{Escapes, MARK, VALUES_BYTES, announced, announced_by_all};
 use crate::grid::{ALL_LANES, SharedLayout, Work, for_each_task};
-use crate::output::{or_byte, store_run};
+use crate::output::{replace_bits, store_run};
 use crate::ring::{Rings, Source};
 
 /// One symbol per element.
@@ -24,28 +28,43 @@ const PAIRS: u8 = codec::device::plane_kind::PAIRS;
 /// Two elements per symbol, by nibble.
 const NIBBLE_PAIRS: u8 = codec::device::plane_kind::NIBBLE_PAIRS;
 
-/// Steps between two looks at the rings.
+/// Steps of a part of a unit: as many as have their symbols in registers before they are merged.
 const QUARTER: u32 = 4;
 
-/// The constants of a specialisation: bytes of an element, coding of its last plane, raw planes to
-/// be staged (all others, or one of nibbles), rotation, states per lane.
+/// The constants of a specialisation: bytes of an element, coding of its last plane, symbols of a
+/// lane in one group, raw planes to be staged (all others, or one of nibbles), rotation, states per
+/// lane.
 struct Body<
     const WIDTH: u32,
     const CODING: u8,
+    const RUN: u32,
     const RAW: usize,
     const ROTATED: bool,
     const S: usize,
 >;
 
-impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, const S: usize>
-    Body<WIDTH, CODING, RAW, ROTATED, S>
+/// Elements that a symbol stands for.
+const fn elements_per_symbol(coding: u8) -> u32 {
+    if coding == SYMBOLS { 1 } else { 2 }
+}
+
+/// Symbols of a lane in one group.
+const fn run_symbols(width: u32, coding: u8) -> u32 {
+    LANE_RUN_BYTES as u32 / width / elements_per_symbol(coding)
+}
+
+impl<
+    const WIDTH: u32,
+    const CODING: u8,
+    const RUN: u32,
+    const RAW: usize,
+    const ROTATED: bool,
+    const S: usize,
+> Body<WIDTH, CODING, RUN, RAW, ROTATED, S>
 {
-    const PER_SYMBOL: u32 = if CODING == SYMBOLS { 1 } else { 2 };
-    /// Symbols of a lane in one group.
-    const RUN: u32 = 16 / WIDTH / Self::PER_SYMBOL;
     /// A unit is a group, or as many as it takes to have four steps.
-    const UNIT_STEPS: u32 = if Self::RUN < QUARTER { QUARTER } else { Self::RUN };
-    const GROUPS_PER_UNIT: u32 = Self::UNIT_STEPS / Self::RUN;
+    const UNIT_STEPS: u32 = if RUN < QUARTER { QUARTER } else { RUN };
+    const GROUPS_PER_UNIT: u32 = Self::UNIT_STEPS / RUN;
     const GROUP_BYTES: u32 = codec::constants::GROUP_BYTES as u32;
 
     /// Decodes one block and returns its status.
@@ -56,8 +75,9 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
             return status::LENGTH;
         };
         // SAFETY: the parts lie within the block, each followed by its padding.
-        let rings = unsafe { Rings::<RAW>::open(shared.warp, parts.words, parts.raw()) };
-        let mut lanes = Lanes::<RAW, S> { states: [0; S], rings, shared, below: 0 };
+        let rings = unsafe { Rings::open(shared, parts.words, parts.raw()) };
+        let mut lanes =
+            Lanes::<RAW, RUN, S> { states: [0; S], rings, shared, below: 0, announced: 0 };
         lanes.below = warp::lane_mask_lt();
         // SAFETY: the states lie within the block, see `Parts::read`.
         let bad_start = unsafe { lanes.read_states(parts.states) };
@@ -76,13 +96,17 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
         }
         if CODING == PAIRS {
             // SAFETY: the module's promise; the escapes lie within the block.
-            found |= unsafe { Self::fill_in_escapes(&parts, &task) };
+            found |= unsafe {
+                let mark = shared.expanded.offset(MARK).load_u32();
+                let place = (WIDTH - 1, u32::from(ROTATED));
+                parts.escapes.fill_in::<WIDTH>(&task, place, mark, lanes.announced)
+            };
         }
         found
     }
 
     #[inline(always)]
-    unsafe fn decode_unit(lanes: &mut Lanes<RAW, S>, unit: u32, out: *mut u8, out_bytes: u32) {
+    unsafe fn decode_unit(lanes: &mut Lanes<RAW, RUN, S>, unit: u32, out: *mut u8, out_bytes: u32) {
         let none = [0; 4];
         // SAFETY: the module's promise; each quarter follows the one before.
         let groups = unsafe {
@@ -90,12 +114,12 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
             let first = if groups_left < Self::GROUPS_PER_UNIT {
                 lanes.half_quarter(unit)
             } else {
-                lanes.quarter::<0>(Some(unit))
+                lanes.quarter::<0>(unit)
             };
-            let second = if Self::UNIT_STEPS > 4 { lanes.quarter::<4>(None) } else { none };
-            let third = if Self::UNIT_STEPS > 8 { lanes.quarter::<8>(None) } else { none };
-            let fourth = if Self::UNIT_STEPS > 12 { lanes.quarter::<12>(None) } else { none };
-            Self::merge(lanes, unit, [first, second, third, fourth])
+            let second = if Self::UNIT_STEPS > 4 { lanes.quarter::<4>(unit) } else { none };
+            let third = if Self::UNIT_STEPS > 8 { lanes.quarter::<8>(unit) } else { none };
+            let fourth = if Self::UNIT_STEPS > 12 { lanes.quarter::<12>(unit) } else { none };
+            Self::merge(lanes, unit, out_bytes, [first, second, third, fourth])
         };
         let lane_at = warp::lane_id() * 16;
         let first_at = unit * (Self::GROUP_BYTES * Self::GROUPS_PER_UNIT) + lane_at;
@@ -109,8 +133,14 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
 
     /// A lane's runs of a unit, one or two, from its symbols and raw bytes.
     #[inline(always)]
-    unsafe fn merge(lanes: &Lanes<RAW, S>, unit: u32, s: [[u32; 4]; 4]) -> [[u32; 4]; 2] {
+    unsafe fn merge(
+        lanes: &mut Lanes<RAW, RUN, S>,
+        unit: u32,
+        out_bytes: u32,
+        s: [[u32; 4]; 4],
+    ) -> [[u32; 4]; 2] {
         let lane = warp::lane_id();
+        let group_at = |group: u32| (unit * Self::GROUPS_PER_UNIT + group) * Self::GROUP_BYTES;
         let unused = [0; 4];
         // SAFETY: this unit's raw bytes are in the rings, and its symbols in the table.
         unsafe {
@@ -118,22 +148,29 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
                 return [[pack(s[0]), pack(s[1]), pack(s[2]), pack(s[3])].map(Self::bytes), unused];
             }
             if WIDTH == 1 && CODING == PAIRS {
-                let two = |a: u32, b: u32| Self::bytes(lanes.values(a) | lanes.values(b) << 16);
-                let [a, b] = [s[0], s[1]];
-                let run = [two(a[0], a[1]), two(a[2], a[3]), two(b[0], b[1]), two(b[2], b[3])];
-                return [run, unused];
+                let v: [u32; 8] = core::array::from_fn(|n| lanes.values(s[n / 4][n % 4]));
+                lanes.announced += Self::announced(v, group_at(0), out_bytes);
+                let two = |a: u32, b: u32| Self::bytes(byte_permute(a, b, 0x5410));
+                return [
+                    [two(v[0], v[1]), two(v[2], v[3]), two(v[4], v[5]), two(v[6], v[7])],
+                    unused,
+                ];
             }
             if WIDTH == 4 {
+                let v = s[0].map(|symbol| lanes.values(symbol));
+                lanes.announced += Self::announced([v[0], v[1]], group_at(0), out_bytes);
+                lanes.announced += Self::announced([v[2], v[3]], group_at(1), out_bytes);
                 return [
-                    lanes.merge_words::<ROTATED>(unit, 0, s[0]),
-                    lanes.merge_words::<ROTATED>(unit, 1, s[0]),
+                    lanes.merge_words::<ROTATED>(unit, 0, [v[0], v[1]]),
+                    lanes.merge_words::<ROTATED>(unit, 1, [v[2], v[3]]),
                 ];
             }
             let [low, high] = lanes.rings.raw(unit, 0).offset(lane * 8).load_u32x2();
             if WIDTH == 1 {
                 let four = |a: u32, b: u32, raw: u32, selector: u32| {
-                    let merged = merge_four_nibbles(a | b << 16, byte_permute(raw, 0, selector));
-                    Self::bytes(merged)
+                    // To bits 0 and 16; what else is there is masked out.
+                    let symbols = byte_permute(a, b, 0x0703);
+                    Self::bytes(merge_four_nibbles(symbols, byte_permute(raw, 0, selector)))
                 };
                 let [a, b] = [s[0], s[1]];
                 // Raw bytes 0 and 1 of a word to bits 0 and 16, then 2 and 3.
@@ -146,11 +183,13 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
                 return [run, unused];
             }
             let top = if CODING == PAIRS {
-                s[0].map(|symbol| lanes.values(symbol))
+                let values = s[0].map(|symbol| lanes.values(symbol));
+                lanes.announced += Self::announced(values, group_at(0), out_bytes);
+                values
             } else {
-                let two = |a: u32, b: u32| a | b << 8;
                 let [a, b] = [s[0], s[1]];
-                [two(a[0], a[1]), two(a[2], a[3]), two(b[0], b[1]), two(b[2], b[3])]
+                [(a[0], a[1]), (a[2], a[3]), (b[0], b[1]), (b[2], b[3])]
+                    .map(|(a, b)| pack_two(a, b))
             };
             let halves = |raw: u32, top: u32, selector: u32| {
                 let both = byte_permute(raw, top, selector);
@@ -166,14 +205,24 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
         }
     }
 
+    /// Escapes that a run's pairs announce, in the group that begins at byte `at` of the output.
+    #[inline(always)]
+    fn announced<const N: usize>(values: [u32; N], at: u32, out_bytes: u32) -> u32 {
+        if at + Self::GROUP_BYTES <= out_bytes {
+            return announced_by_all(values);
+        }
+        let run_at = at + warp::lane_id() * LANE_RUN_BYTES as u32;
+        announced(values, out_bytes.saturating_sub(run_at).div_ceil(2 * WIDTH))
+    }
+
     #[inline(always)]
     fn bytes(elements: u32) -> u32 {
         if ROTATED { unrotate_bytes(elements) } else { elements }
     }
 
-    /// Puts the bytes that the states carried over the zeros that were merged for them.
+    /// Puts the bytes that the states carried over whatever was merged in their place.
     #[inline(always)]
-    unsafe fn fill_in_carried(parts: &Parts, lanes: &Lanes<RAW, S>, task: &BlockTask) {
+    unsafe fn fill_in_carried(parts: &Parts, lanes: &Lanes<RAW, RUN, S>, task: &BlockTask) {
         // What other lanes have written must be there before it is added to.
         warp::sync_warp(ALL_LANES);
         let out = task.out as *mut u8;
@@ -187,13 +236,14 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
                 let at = at + byte;
                 // SAFETY: the carried bytes are the last of plane 0, so that their elements exist.
                 unsafe {
+                    let arranged = u32::from(ROTATED);
                     if CODING == NIBBLE_PAIRS {
-                        or_byte::<WIDTH>(out, 2 * at, 0, value & 15, u32::from(ROTATED));
+                        replace_bits::<WIDTH>(out, 2 * at, (0, 0x0F), value & 15, arranged);
                         if 2 * at + 1 < task.elements {
-                            or_byte::<WIDTH>(out, 2 * at + 1, 0, value >> 4, u32::from(ROTATED));
+                            replace_bits::<WIDTH>(out, 2 * at + 1, (0, 0x0F), value >> 4, arranged);
                         }
                     } else {
-                        or_byte::<WIDTH>(out, at, 0, value, u32::from(ROTATED));
+                        replace_bits::<WIDTH>(out, at, (0, 0xFF), value, arranged);
                     }
                 }
                 byte += 1;
@@ -201,44 +251,39 @@ impl<const WIDTH: u32, const CODING: u8, const RAW: usize, const ROTATED: bool, 
             number += 1;
         }
     }
-
-    /// Puts the values of escaped pairs over the zeros that were decoded for them.
-    #[inline(always)]
-    unsafe fn fill_in_escapes(parts: &Parts, task: &BlockTask) -> u32 {
-        // What other lanes have written must be visible before it is read.
-        warp::sync_warp(ALL_LANES);
-        let mut bad = false;
-        let mut index = warp::lane_id();
-        while index < parts.escape_count {
-            // SAFETY: `index` is below the number of escapes.
-            let at = unsafe { parts.escapes.add(index as usize) };
-            // SAFETY: an escape of the block, at a multiple of 4.
-            let escape = Escape(unsafe { global::load_u32(at) });
-            let first = 2 * u32::from(escape.pair());
-            bad |= first >= task.elements;
-            let mut second = 0;
-            while second < 2 {
-                if first + second < task.elements {
-                    let value = (escape.values() >> (8 * second)) as u8;
-                    let out = task.out as *mut u8;
-                    // SAFETY: the element exists; another lane's escape names another one, or the
-                    // block is corrupt and any bytes will do.
-                    unsafe {
-                        or_byte::<WIDTH>(out, first + second, WIDTH - 1, value, u32::from(ROTATED))
-                    };
-                }
-                second += 1;
-            }
-            index += LANES as u32;
-        }
-        if warp::warp_vote_ballot(ALL_LANES, bad) != 0 { status::ESCAPES } else { 0 }
-    }
 }
 
-/// Four symbols as the bytes of a word.
+/// What a state holds after a symbol, before a refill, and a word with the symbol as its top byte.
+///
+/// The same as [`codec::rans::advance`], with products in the place of shifts: one takes a number
+/// apart at a bit, and multiplications have units of their own, which the other instructions of a step
+/// leave idle.
+///
+/// # Safety
+///
+/// The table's entries are at `entries`, and no thread writes there.
+#[inline(always)]
+unsafe fn take_symbol(entries: SharedAddress, state: u32) -> (u32, u32) {
+    const ENTRY_BYTES_SHIFT: u32 = 2;
+    let [slot, quotient] = multiply_wide(state, STATE_FACTOR);
+    let at = entries.offset(slot >> (SLOT_SHIFT - ENTRY_BYTES_SHIFT));
+    // SAFETY: a slot is below the table's size.
+    let entry = TableEntry(unsafe { at.load_u32_constant() });
+    let [symbol, offset] = multiply_wide(entry.0, TableEntry::FACTOR);
+    (advance_parts(quotient, entry.frequency(), offset), symbol)
+}
+
+/// The symbols of four words as the bytes of one.
 #[inline(always)]
 fn pack(symbols: [u32; 4]) -> u32 {
-    symbols[0] | symbols[1] << 8 | symbols[2] << 16 | symbols[3] << 24
+    let [a, b, c, d] = symbols;
+    byte_permute(pack_two(a, b), pack_two(c, d), 0x5410)
+}
+
+/// The symbols of two words as the lowest bytes of one.
+#[inline(always)]
+fn pack_two(first: u32, second: u32) -> u32 {
+    byte_permute(first, second, 0x0073)
 }
 
 /// The parts of a block, checked against its length.
@@ -251,8 +296,7 @@ struct Parts {
     states: *const u32,
     words: Source,
     word_count: u32,
-    escapes: *const u32,
-    escape_count: u32,
+    escapes: Escapes,
 }
 
 const fn aligned(bytes: u32) -> u32 {
@@ -305,8 +349,7 @@ impl Parts {
             states: part(states_at).cast(),
             words: Source { start: part(words_at), length: 2 * words },
             word_count: words,
-            escapes: part(escapes_at).cast(),
-            escape_count: escapes,
+            escapes: Escapes { list: part(escapes_at).cast(), count: escapes },
         })
     }
 
@@ -325,15 +368,17 @@ impl Parts {
 }
 
 /// A lane's states, and what the warp has in common.
-struct Lanes<const RAW: usize, const S: usize> {
+struct Lanes<const RAW: usize, const RUN: u32, const S: usize> {
     states: [u32; S],
-    rings: Rings<RAW>,
+    rings: Rings<RAW, RUN>,
     shared: SharedLayout,
     /// The lanes before this one.
     below: u32,
+    /// Escapes that the lane's symbols announce.
+    announced: u32,
 }
 
-impl<const RAW: usize, const S: usize> Lanes<RAW, S> {
+impl<const RAW: usize, const RUN: u32, const S: usize> Lanes<RAW, RUN, S> {
     #[inline(always)]
     unsafe fn read_states(&mut self, states: *const u32) -> u32 {
         let lane = warp::lane_id() as usize;
@@ -351,10 +396,12 @@ impl<const RAW: usize, const S: usize> Lanes<RAW, S> {
 
     /// Four steps, the first of which is the unit's `FIRST`th.
     #[inline(always)]
-    unsafe fn quarter<const FIRST: usize>(&mut self, unit: Option<u32>) -> [u32; 4] {
+    unsafe fn quarter<const FIRST: u32>(&mut self, unit: u32) -> [u32; 4] {
         // SAFETY: the module's promise; the rings were advanced for these steps.
         unsafe {
-            self.rings.advance(unit);
+            if FIRST.is_multiple_of(Rings::<RAW, RUN>::INTERVAL) {
+                self.rings.advance(unit);
+            }
             if S == 2 {
                 let [a, b] = self.two_steps();
                 let [c, d] = self.two_steps();
@@ -369,7 +416,7 @@ impl<const RAW: usize, const S: usize> Lanes<RAW, S> {
     unsafe fn half_quarter(&mut self, unit: u32) -> [u32; 4] {
         // SAFETY: the module's promise; the rings were advanced for these steps.
         unsafe {
-            self.rings.advance(Some(unit));
+            self.rings.advance(unit);
             if S == 2 {
                 let [a, b] = self.two_steps();
                 return [a, b, 0, 0];
@@ -378,13 +425,11 @@ impl<const RAW: usize, const S: usize> Lanes<RAW, S> {
         }
     }
 
+    /// A step of one state: a word with the symbol as its top byte.
     #[inline(always)]
     unsafe fn step(&mut self, number: usize) -> u32 {
-        let state = self.states[number];
-        let at = self.shared.entries.offset(slot(state) * 4);
-        // SAFETY: a slot is below the table's size.
-        let entry = TableEntry(unsafe { at.load_u32_constant() });
-        let mut next = advance(state, entry);
+        // SAFETY: the table's entries are in shared memory.
+        let (mut next, symbol) = unsafe { take_symbol(self.shared.entries, self.states[number]) };
         let needs = needs_word(next);
         let takers = warp::warp_vote_ballot(ALL_LANES, needs);
         if needs {
@@ -395,64 +440,59 @@ impl<const RAW: usize, const S: usize> Lanes<RAW, S> {
         }
         self.rings.take(takers.count_ones());
         self.states[number] = next;
-        u32::from(entry.symbol())
+        symbol
     }
 
     /// A step of each of two states, as independent of each other as they can be: the second's words
     /// follow the first's.
     #[inline(always)]
     unsafe fn two_steps(&mut self) -> [u32; 2] {
-        let (first, second) = (self.states[0], self.states[S - 1]);
         let entries = self.shared.entries;
-        let entry = |state: u32| {
-            // SAFETY: a slot is below the table's size.
-            TableEntry(unsafe { entries.offset(slot(state) * 4).load_u32_constant() })
+        // SAFETY: the table's entries are in shared memory.
+        let ((mut next_0, symbol_0), (mut next_1, symbol_1)) = unsafe {
+            (take_symbol(entries, self.states[0]), take_symbol(entries, self.states[S - 1]))
         };
-        let (entry_0, entry_1) = (entry(first), entry(second));
-        let (mut next_0, mut next_1) = (advance(first, entry_0), advance(second, entry_1));
         let (needs_0, needs_1) = (needs_word(next_0), needs_word(next_1));
         let takers_0 = warp::warp_vote_ballot(ALL_LANES, needs_0);
         let takers_1 = warp::warp_vote_ballot(ALL_LANES, needs_1);
-        let count_0 = takers_0.count_ones();
         if needs_0 {
             // SAFETY: the rings were advanced for this step; no more lanes come before than take
             // words.
             let word = unsafe { self.rings.word((takers_0 & self.below).count_ones()) };
             next_0 = take_word(next_0, word);
         }
+        self.rings.take(takers_0.count_ones());
         if needs_1 {
             // SAFETY: as above; the words of the step before come first.
-            let word = unsafe { self.rings.word(count_0 + (takers_1 & self.below).count_ones()) };
+            let word = unsafe { self.rings.word((takers_1 & self.below).count_ones()) };
             next_1 = take_word(next_1, word);
         }
-        self.rings.take(count_0 + takers_1.count_ones());
+        self.rings.take(takers_1.count_ones());
         self.states[0] = next_0;
         self.states[S - 1] = next_1;
-        [u32::from(entry_0.symbol()), u32::from(entry_1.symbol())]
+        [symbol_0, symbol_1]
     }
 
-    /// Both values of a pair's symbol.
+    /// Both values of the pair's symbol in the top byte of a word, in the low half.
     #[inline(always)]
     unsafe fn values(&self, symbol: u32) -> u32 {
-        // SAFETY: every symbol has an entry.
-        u32::from(unsafe { self.shared.expanded.offset(symbol * 2).load_u16() })
+        let at = self.shared.expanded.offset((symbol >> 24) * VALUES_BYTES);
+        // SAFETY: every symbol has an entry, and nobody changes it while the block is decoded.
+        unsafe { at.load_u32_constant() }
     }
 
-    /// Four 32-bit elements of group `group` of a unit: three raw planes and two pairs.
+    /// Four 32-bit elements of group `group` of a unit: three raw planes and the values of two pairs.
     #[inline(always)]
     unsafe fn merge_words<const ROTATED: bool>(
         &self,
         unit: u32,
         group: u32,
-        symbols: [u32; 4],
+        pairs: [u32; 2],
     ) -> [u32; 4] {
         let offset = group * 128 + warp::lane_id() * 4;
         // SAFETY: this unit's raw bytes are in the rings.
         let plane = |number: u32| unsafe { self.rings.raw(unit, number).offset(offset).load_u32() };
-        let (first, second) =
-            if group == 0 { (symbols[0], symbols[1]) } else { (symbols[2], symbols[3]) };
-        // SAFETY: the table's symbols.
-        let top = unsafe { self.values(first) | self.values(second) << 16 };
+        let top = byte_permute(pairs[0], pairs[1], 0x5410);
         let (p0, p1, p2) = (plane(0), plane(1), plane(2));
         // A transposition of 4 x 4 bytes.
         let (even_low, even_high) = (byte_permute(p0, p1, 0x5140), byte_permute(p2, top, 0x5140));
@@ -504,8 +544,12 @@ macro_rules! fast_kernels {
             let work = Work { groups, group_count, counters, tasks, tables, status };
             // SAFETY: the caller's promise.
             unsafe {
-                for_each_task(work, bytes_per_warp($raw), |task, shared| {
-                    Body::<$width, $coding, $raw, $rotated, $states>::decode(task, shared)
+                let memory = WarpMemory::new($width, elements_per_symbol($coding), $raw);
+                for_each_task(work, memory, |task, shared| {
+                    type Kernel = Body<
+                        $width, $coding, { run_symbols($width, $coding) }, $raw, $rotated, $states,
+                    >;
+                    Kernel::decode(task, shared)
                 });
             }
         }

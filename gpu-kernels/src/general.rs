@@ -9,10 +9,10 @@
 //! [`SharedLayout`](crate::grid::SharedLayout) says, and all lanes of the warp call them together.
 
 use codec::constants::{BLOCK_ALIGNMENT, LANES};
+use codec::device::staging::WarpMemory;
 use codec::device::{
     BlockTask, KernelClasses, KernelTable, PlaneSpecs, arrangement, plane_kind, status,
 };
-use codec::pair::Escape;
 use codec::rans::{
     TableEntry, advance, byte_of, carried_by, drop_byte, is_escaped_head, is_first_state,
     needs_word, slot, take_word,
@@ -23,8 +23,9 @@ use codec::split::{
 use cuda_std::{global, kernel, warp};
 
 use crate::classes::Choices;
+use crate::escapes::{Escapes, MARK, VALUES_BYTES, announced};
 use crate::grid::{ALL_LANES, Work, for_each_task};
-use crate::output::{add_to_run, or_byte, store_run};
+use crate::output::{add_to_run, replace_bits, store_run};
 
 /// What all planes of a block have in common.
 struct Block<'a, const WIDTH: u32> {
@@ -219,7 +220,7 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
         // SAFETY: the stream's parts lie within the block.
         let mut lane = unsafe { Lane::new(self, stream) };
         let per_symbol = if kind == plane_kind::SYMBOLS { 1 } else { 2 };
-        let mut group = 0;
+        let (mut group, mut escapes) = (0, 0);
         while group < self.groups() {
             let mut bytes = [0u32; 4];
             let mut symbol_number = 0;
@@ -230,7 +231,11 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
                 // SAFETY: the lane was made for a stream of the block.
                 let value = if two { unsafe { values(table, symbol) } } else { symbol };
                 let at = symbol_number * if two { 2 } else { 1 };
-                bytes[at as usize / 4] |= value << (at % 4 * 8);
+                if two {
+                    let element = (group * LANES as u32 + warp::lane_id()) * Self::RUN + at;
+                    escapes += announced([value], self.task.elements.saturating_sub(element));
+                }
+                bytes[at as usize / 4] |= (value & 0xFFFF) << (at % 4 * 8);
                 symbol_number += 1;
             }
             if kind == plane_kind::NIBBLE_PAIRS {
@@ -249,7 +254,12 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
         }
         if kind == plane_kind::PAIRS {
             // SAFETY: the escapes lie within the block.
-            found |= unsafe { self.fill_in_escapes(plane, stream) };
+            found |= unsafe {
+                let list = self.part(stream.escapes_at).cast();
+                let listed = Escapes { list, count: stream.escapes };
+                let place = (plane, self.specs.arrangement);
+                listed.fill_in::<WIDTH>(&self.task, place, values_at(table, MARK), escapes)
+            };
         }
         found
     }
@@ -462,11 +472,17 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
                 // elements exist.
                 unsafe {
                     if !nibbles {
-                        or_byte::<WIDTH>(out, at, 0, value, arranged);
+                        replace_bits::<WIDTH>(out, at, (0, u8::MAX), value, arranged);
                     } else {
-                        or_byte::<WIDTH>(out, 2 * at, plane, value & 15, arranged);
+                        replace_bits::<WIDTH>(out, 2 * at, (plane, 15), value & 15, arranged);
                         if 2 * at + 1 < self.task.elements {
-                            or_byte::<WIDTH>(out, 2 * at + 1, plane, value >> 4, arranged);
+                            replace_bits::<WIDTH>(
+                                out,
+                                2 * at + 1,
+                                (plane, 15),
+                                value >> 4,
+                                arranged,
+                            );
                         }
                     }
                 }
@@ -474,33 +490,6 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
             }
             number += 1;
         }
-    }
-
-    unsafe fn fill_in_escapes(&self, plane: u32, stream: &Stream) -> u32 {
-        warp::sync_warp(ALL_LANES);
-        let mut bad = false;
-        let mut index = warp::lane_id();
-        while index < stream.escapes {
-            let at = self.part(stream.escapes_at + 4 * index);
-            // SAFETY: an escape of the block, at a multiple of 4.
-            let escape = Escape(unsafe { global::load_u32(at.cast()) });
-            let first = 2 * u32::from(escape.pair());
-            bad |= first >= self.task.elements;
-            let mut second = 0;
-            while second < 2 {
-                if first + second < self.task.elements {
-                    let value = (escape.values() >> (8 * second)) as u8;
-                    let out = self.task.out as *mut u8;
-                    let arranged = self.specs.arrangement;
-                    // SAFETY: the element exists; another lane's escape names another one, or the
-                    // block is corrupt and any bytes will do.
-                    unsafe { or_byte::<WIDTH>(out, first + second, plane, value, arranged) };
-                }
-                second += 1;
-            }
-            index += LANES as u32;
-        }
-        if warp::warp_vote_ballot(ALL_LANES, bad) != 0 { status::ESCAPES } else { 0 }
     }
 }
 
@@ -594,12 +583,17 @@ impl Lane {
     }
 }
 
-/// Both values of a symbol of pairs.
+/// Both values of a symbol of pairs, in the low half.
 unsafe fn values(table: *const KernelTable, symbol: u32) -> u32 {
-    // SAFETY: the table is one of the launch's; only its address is taken.
-    let at = unsafe { (&raw const (*table).expanded).cast::<u16>() };
     // SAFETY: every symbol has an entry.
-    u32::from(unsafe { global::load_u16(at.add(symbol as usize)) })
+    unsafe { values_at(table, symbol * VALUES_BYTES) }
+}
+
+unsafe fn values_at(table: *const KernelTable, offset: u32) -> u32 {
+    // SAFETY: the table is one of the launch's; only its address is taken.
+    let at = unsafe { (&raw const (*table).expanded).cast::<u8>() };
+    // SAFETY: the caller's promise that there is an entry.
+    unsafe { global::load_u32(at.add(offset as usize).cast()) }
 }
 
 macro_rules! general_kernels {
@@ -626,7 +620,7 @@ macro_rules! general_kernels {
             let work = Work { groups, group_count, counters, tasks, tables, status };
             // SAFETY: the caller's promise.
             unsafe {
-                for_each_task(work, 0, |task, _| {
+                for_each_task(work, WarpMemory::NONE, |task, _| {
                     let specs = &*specs.add(task.specs as usize);
                     Block::<$width> { task, specs, tables, classes }.decode()
                 });

@@ -5,6 +5,7 @@
 //! counter; when the group is exhausted the thread block goes on to the next one with work left.
 //! So one launch serves any number of tensors and tables, and no multiprocessor waits for another.
 
+use codec::device::staging::WarpMemory;
 use codec::device::{BlockTask, KernelTable, TaskGroup, shared_layout};
 use cuda_std::shared::SharedAddress;
 use cuda_std::{async_copy, global, thread, warp};
@@ -17,25 +18,28 @@ pub const ALL_LANES: u32 = u32::MAX;
 /// Shared memory of a thread block, laid out as [`shared_layout`] says.
 #[derive(Clone, Copy)]
 pub struct SharedLayout {
-    /// What this warp has for itself.
-    pub warp: SharedAddress,
+    /// This warp's ring of words.
+    pub words: SharedAddress,
+    /// This warp's rings of raw planes.
+    pub raw: SharedAddress,
     /// The entries of the decode table.
     pub entries: SharedAddress,
-    /// The values of each symbol, u16 each.
+    /// The values of each symbol, u32 each.
     pub expanded: SharedAddress,
     group: SharedAddress,
 }
 
 impl SharedLayout {
-    /// The layout with so many bytes for each warp.
+    /// The layout with so much for each warp.
     #[inline(always)]
-    fn new(bytes_per_warp: u32) -> Self {
+    fn new(memory: WarpMemory) -> Self {
         let base = SharedAddress::base();
         let start = SharedAddress(base.0.next_multiple_of(shared_layout::ALIGNMENT));
-        let warps = thread::block_dim_x() / WARP;
-        let entries = start.offset(shared_layout::table(warps, bytes_per_warp));
+        let (warp, warps) = (thread::thread_idx_x() / WARP, thread::block_dim_x() / WARP);
+        let entries = start.offset(shared_layout::table(warps, memory));
         Self {
-            warp: start.offset(thread::thread_idx_x() / WARP * bytes_per_warp),
+            words: start.offset(warp * memory.words),
+            raw: start.offset(shared_layout::raw(warps, memory) + warp * memory.raw),
             entries,
             expanded: entries.offset(shared_layout::EXPANDED),
             group: entries.offset(shared_layout::GROUP),
@@ -61,8 +65,7 @@ pub struct Work {
 }
 
 /// Runs `decode` for every task. It gets the task and the shared memory, in which each warp has
-/// `bytes_per_warp` (a multiple of the layout's alignment) for itself, and returns the task's
-/// status, the same in all lanes.
+/// `memory` for itself, and returns the task's status, the same in all lanes.
 ///
 /// # Safety
 ///
@@ -71,10 +74,10 @@ pub struct Work {
 #[inline(always)]
 pub unsafe fn for_each_task(
     work: Work,
-    bytes_per_warp: u32,
+    memory: WarpMemory,
     decode: impl Fn(BlockTask, SharedLayout) -> u32,
 ) {
-    let layout = SharedLayout::new(bytes_per_warp);
+    let layout = SharedLayout::new(memory);
     // Thread blocks start at groups spread over the list, so that they do not all want the first.
     let start = u64::from(thread::block_idx_x()) * u64::from(work.group_count)
         / u64::from(thread::grid_dim_x());

@@ -18,6 +18,7 @@
 )]
 
 mod classes;
+mod escapes;
 pub mod fast;
 pub mod general;
 pub mod grid;

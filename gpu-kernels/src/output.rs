@@ -65,23 +65,67 @@ pub(crate) unsafe fn add_to_run(out: *mut u8, offset: u32, length: u32, run: [u3
     }
 }
 
-/// Adds byte `plane` of an element of `WIDTH` bytes, whose bits lie as `arranged` says, to an output
-/// whose bits are zero there.
+/// Puts `value` in the place of those bits of byte `plane` of an element of `WIDTH` bytes that
+/// `mask` names; the element's bits lie as `arranged` says.
 ///
 /// # Safety
 ///
 /// `out` is writable for `number + 1` elements and a multiple of `WIDTH`; no other lane writes this
 /// element meanwhile.
 #[inline(always)]
-pub(crate) unsafe fn or_byte<const WIDTH: u32>(
+pub(crate) unsafe fn replace_bits<const WIDTH: u32>(
     out: *mut u8,
     number: u32,
-    plane: u32,
+    (plane, mask): (u32, u8),
     value: u8,
     arranged: u32,
 ) {
+    let cleared = arrange::<WIDTH>(plane, mask, arranged);
+    let bits = arrange::<WIDTH>(plane, value, arranged);
+    let mut byte = 0;
+    while byte < WIDTH {
+        // SAFETY: inside the element.
+        unsafe {
+            let target = out.add((number * WIDTH + byte) as usize);
+            let kept = global::load_u8_plain(target) & !((cleared >> (8 * byte)) as u8);
+            global::store_u8(target, kept | (bits >> (8 * byte)) as u8);
+        }
+        byte += 1;
+    }
+}
+
+/// Puts `value` in the place of byte `plane` of an element; says whether that was `expected`.
+///
+/// # Safety
+///
+/// As for [`replace_bits`].
+#[inline(always)]
+pub(crate) unsafe fn exchange_byte<const WIDTH: u32>(
+    out: *mut u8,
+    number: u32,
+    plane: u32,
+    (expected, value): (u8, u8),
+    arranged: u32,
+) -> bool {
+    let mask = arrange::<WIDTH>(plane, u8::MAX, arranged);
+    let mut present = 0;
+    let mut byte = 0;
+    while byte < WIDTH {
+        // SAFETY: inside the element.
+        let bits = unsafe { global::load_u8_plain(out.add((number * WIDTH + byte) as usize)) };
+        present |= u64::from(bits) << (8 * byte);
+        byte += 1;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { replace_bits::<WIDTH>(out, number, (plane, u8::MAX), value, arranged) };
+    present & mask == arrange::<WIDTH>(plane, expected, arranged)
+}
+
+/// The element with `value` as byte `plane` and zeros for the others, its bits put back into order.
+#[inline(always)]
+fn arrange<const WIDTH: u32>(plane: u32, value: u8, arranged: u32) -> u64 {
     let shifted = u64::from(value) << (8 * plane);
-    let bits = match (arranged, WIDTH) {
+    match (arranged, WIDTH) {
         (arrangement::PLAIN, _) => shifted,
         (arrangement::HEAD_FIRST, 2) => u64::from(head_last_16(shifted as u16)),
         (arrangement::HEAD_FIRST, _) => u64::from(head_last_32(shifted as u32)),
@@ -89,15 +133,5 @@ pub(crate) unsafe fn or_byte<const WIDTH: u32>(
         (_, 2) => u64::from((shifted as u16).rotate_right(1)),
         (_, 4) => u64::from((shifted as u32).rotate_right(1)),
         _ => shifted.rotate_right(1),
-    };
-    let mut byte = 0;
-    while byte < WIDTH {
-        // SAFETY: inside the element.
-        unsafe {
-            let target = out.add((number * WIDTH + byte) as usize);
-            let before = global::load_u8_plain(target);
-            global::store_u8(target, before | (bits >> (8 * byte)) as u8);
-        }
-        byte += 1;
     }
 }

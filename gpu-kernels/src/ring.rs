@@ -1,72 +1,139 @@
 //! Staging of a block's words and raw planes through a warp's shared memory.
 //!
-//! What a warp needs next is on its way while it decodes: asynchronous copies of 256 bytes fill two
-//! rings, one with words and one with the raw planes. Every four steps the warp issues what there
-//! is room for, 16 lanes for each ring, and waits for all but the newest two groups of copies.
+//! What a warp needs next is on its way while it decodes: asynchronous copies of 16 bytes a lane fill
+//! rings, one with words and one for each raw plane. Once in an interval of four or eight steps the
+//! warp issues what there is room for, and waits for all but the newest two groups of copies.
 //!
-//! Why that suffices: four steps take at most 128 words, one slot. A slot is refilled as soon as
-//! it is used up, when two more lie before the first need of it, so that at least
-//! `WORD_SLOTS - 2` issues of copies come in between; raw planes are issued two units ahead.
+//! Why that suffices. An interval takes at most a quarter of the ring of words, and a lane issues its
+//! next 16 bytes once the 256 bytes that they belong to fit. So behind an issue, all words are under
+//! way but for the last 256 bytes of the ring. What an interval needs has then been issued at least
+//! two intervals before, since these two and it take three quarters of the ring. Raw planes are
+//! issued three units ahead of their use.
 
-use codec::device::staging::{RAW_SLOTS, SLOT_BYTES as SLOT, WORD_SLOTS};
-use cuda_std::async_copy;
+use codec::device::staging::{GRANULE_BYTES, RAW_RING_BYTES, interval, word_ring_bytes};
+use cuda_std::bits::multiply_add;
 use cuda_std::shared::SharedAddress;
-use cuda_std::warp;
+use cuda_std::{async_copy, warp};
 
-use crate::grid::ALL_LANES;
+use crate::grid::{ALL_LANES, SharedLayout};
 
 /// Units of raw planes that are issued before they are needed.
-const RAW_AHEAD: u32 = 2;
+const RAW_AHEAD: u32 = 3;
 /// Groups of copies that may still be under way when decoding goes on.
 const PENDING: u32 = 2;
-/// Lanes that copy for one ring, 16 bytes each.
+/// Lanes that copy 256 bytes, 16 bytes each.
 const HALF_WARP: u32 = 16;
 
-const _: () = assert!(PENDING <= WORD_SLOTS - 2 && RAW_AHEAD < RAW_SLOTS);
+const _: () = {
+    assert!(HALF_WARP * 16 == GRANULE_BYTES);
+    assert!(PENDING <= RAW_AHEAD && (RAW_AHEAD + 1) * GRANULE_BYTES <= RAW_RING_BYTES);
+    // What the steps of `PENDING` intervals and of one more take, and the granule that may be missing.
+    let short = word_ring_bytes(4);
+    assert!((PENDING + 1) * (short / 4) + GRANULE_BYTES <= short);
+    let long = word_ring_bytes(8);
+    assert!((PENDING + 1) * (long / 4) + GRANULE_BYTES <= long);
+};
 
 /// A part of a block in device memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Source {
     /// First byte; a multiple of 16.
     pub(crate) start: *const u8,
-    /// Bytes.
+    /// Bytes. What follows them up to a multiple of 16 is readable too.
     pub(crate) length: u32,
 }
 
-/// The rings of a warp, for a block with `RAW` staged planes.
-pub(crate) struct Rings<const RAW: usize> {
-    words_at: SharedAddress,
-    raw_at: SharedAddress,
-    words: Source,
-    raw: [Source; RAW],
-    /// Slots of words issued.
-    issued: u32,
+/// What a lane copies into one ring: 16 bytes at a time, others of which other lanes copy the rest.
+#[derive(Clone, Copy)]
+struct Feed {
+    source: Source,
+    ring: SharedAddress,
+    /// Where in the source the lane's next 16 bytes are.
+    next: u32,
+    /// How far ahead of what has been used up they may be.
+    ahead: u32,
+}
+
+impl Feed {
+    /// A feed that never copies.
+    const NONE: Self = Self {
+        source: Source { start: core::ptr::null(), length: 0 },
+        ring: SharedAddress(0),
+        next: u32::MAX,
+        ahead: 0,
+    };
+
+    /// Lane `lane` of those that feed a ring which holds `ahead` bytes beyond those used up.
+    #[inline(always)]
+    fn new(source: Source, ring: SharedAddress, lane: u32, ahead: u32) -> Self {
+        let next = lane * 16;
+        Self { source, ring, next, ahead: ahead - GRANULE_BYTES + next % GRANULE_BYTES }
+    }
+
+    /// Issues the lane's next 16 bytes, if there is room for them in a ring of `ring_bytes`; goes on
+    /// by `stride` then.
+    #[inline(always)]
+    unsafe fn issue(&mut self, used: u32, ring_bytes: u32, stride: u32) {
+        let fits = self.next.wrapping_sub(used) <= self.ahead;
+        if fits && self.next < self.source.length {
+            // The ring begins at a multiple of its size, so that or-ing is adding.
+            let target = SharedAddress(self.ring.0 | (self.next % ring_bytes));
+            // SAFETY: within the source, whose last 16 bytes are readable, and the ring.
+            unsafe {
+                let from = self.source.start.add(self.next as usize);
+                async_copy::copy_16_partial(target, from, 16);
+            }
+        }
+        self.next += if fits { stride } else { 0 };
+    }
+}
+
+/// The rings of a warp, for a block with `RAW` staged planes, whose runs have `RUN` symbols.
+pub(crate) struct Rings<const RAW: usize, const RUN: u32> {
+    words: SharedAddress,
+    raw: SharedAddress,
+    feeds: [Feed; 2],
+    /// Whether the lane's part of a feed that two rings share is the words'.
+    feeds_words: bool,
     /// Bytes of words taken.
     taken: u32,
 }
 
-impl<const RAW: usize> Rings<RAW> {
-    /// Starts the copies of a block and waits for its first slots.
+impl<const RAW: usize, const RUN: u32> Rings<RAW, RUN> {
+    /// Steps between two calls of [`Rings::advance`].
+    pub(crate) const INTERVAL: u32 = interval(RUN);
+    const WORD_BYTES: u32 = word_ring_bytes(Self::INTERVAL);
+    /// Whether all lanes copy words, so that raw planes have a feed of their own; otherwise the two
+    /// halves of the warp feed different rings.
+    const WHOLE_WARP: bool = Self::WORD_BYTES / 4 == 2 * GRANULE_BYTES;
+
+    /// Starts the copies of a block and waits for the first of them.
     ///
     /// # Safety
     ///
-    /// The sources are readable, `at` is a
-    /// multiple of the words' ring with [`codec::device::staging::bytes_per_warp`] of shared
-    /// memory, and all lanes call this together.
+    /// The sources are readable, `shared` is that of a kernel with these rings, and all lanes call
+    /// this together.
     #[inline(always)]
-    pub(crate) unsafe fn open(at: SharedAddress, words: Source, raw: [Source; RAW]) -> Self {
-        let raw_at = at.offset(SLOT * WORD_SLOTS);
-        let mut rings = Self { words_at: at, raw_at, words, raw, issued: 0, taken: 0 };
+    pub(crate) unsafe fn open(shared: SharedLayout, words: Source, raw: [Source; RAW]) -> Self {
+        let lane = warp::lane_id();
+        let mut rings = Self {
+            words: shared.words,
+            raw: shared.raw,
+            feeds: [Feed::NONE; 2],
+            feeds_words: lane >= HALF_WARP,
+            taken: 0,
+        };
+        rings.feeds = rings.feeds_of(lane, words, raw);
         // Lanes may still read what the block before left in the rings, and of a damaged block, which
         // can end early, copies may still be on their way there.
         async_copy::wait::<0>();
         warp::sync_warp(ALL_LANES);
         // SAFETY: the caller's promise.
         unsafe {
-            rings.issue(Some(0));
-            rings.issue(Some(1));
-            rings.issue(None);
-            rings.issue(None);
+            rings.issue(0);
+            rings.issue(0);
+            rings.issue(0);
+            rings.issue(0);
         }
         async_copy::commit();
         async_copy::wait::<0>();
@@ -74,56 +141,74 @@ impl<const RAW: usize> Rings<RAW> {
         rings
     }
 
-    /// Goes on by four steps: issues copies, and waits for what those steps need. `unit` is the
-    /// unit of raw planes that begins, if one does.
+    #[inline(always)]
+    fn feeds_of(&self, lane: u32, words: Source, raw: [Source; RAW]) -> [Feed; 2] {
+        let in_half = lane % HALF_WARP;
+        let words_by = |lane: u32| Feed::new(words, self.words, lane, Self::WORD_BYTES);
+        let raw_by = |plane: usize| {
+            let ring = self.raw.offset(plane as u32 * RAW_RING_BYTES);
+            Feed::new(raw[plane], ring, in_half, (RAW_AHEAD + 1) * GRANULE_BYTES)
+        };
+        let upper = lane >= HALF_WARP;
+        match (Self::WHOLE_WARP, RAW) {
+            (true, 0) => [words_by(lane), Feed::NONE],
+            (true, _) => [words_by(lane), if upper { Feed::NONE } else { raw_by(0) }],
+            (false, 0 | 1) => [if upper { words_by(in_half) } else { raw_by(0) }, Feed::NONE],
+            (false, _) => [
+                if upper { raw_by(1) } else { raw_by(0) },
+                if upper { words_by(in_half) } else { raw_by(2) },
+            ],
+        }
+    }
+
+    /// Goes on by an interval: issues copies, and waits for what its steps need, which begin unit
+    /// `unit` of the raw planes, or lie in it.
     ///
     /// # Safety
     ///
     /// As for [`Rings::open`].
     #[inline(always)]
-    pub(crate) unsafe fn advance(&mut self, unit: Option<u32>) {
+    pub(crate) unsafe fn advance(&mut self, unit: u32) {
         warp::sync_warp(ALL_LANES);
         // SAFETY: the caller's promise.
-        unsafe { self.issue(unit.map(|unit| unit + RAW_AHEAD)) };
+        unsafe { self.issue(unit * GRANULE_BYTES) };
         async_copy::commit();
         async_copy::wait::<{ PENDING }>();
         warp::sync_warp(ALL_LANES);
     }
 
-    /// Issues the next slot of words, if there is room for it, and a unit of raw planes.
+    /// Issues what there is room for, with so many bytes of each raw plane used up.
     #[inline(always)]
-    unsafe fn issue(&mut self, unit: Option<u32>) {
-        let lane = warp::lane_id();
-        let in_slot = (lane % HALF_WARP) * 16;
-        let free = self.issued - self.taken / SLOT < WORD_SLOTS;
-        if lane >= HALF_WARP {
-            if free {
-                let slot = self.words_at.offset(self.issued % WORD_SLOTS * SLOT + in_slot);
-                // SAFETY: the caller's promise.
-                unsafe { copy(self.words, self.issued * SLOT + in_slot, slot) };
-            }
-        } else if let Some(unit) = unit {
-            let mut plane = 0;
-            while plane < RAW {
-                let slot = unit % RAW_SLOTS * (SLOT * RAW as u32) + plane as u32 * SLOT;
-                let target = self.raw_at.offset(slot + in_slot);
-                // SAFETY: the caller's promise.
-                unsafe { copy(self.raw[plane], unit * SLOT + in_slot, target) };
-                plane += 1;
+    unsafe fn issue(&mut self, raw_used: u32) {
+        let taken = self.taken;
+        let either = if self.feeds_words { taken } else { raw_used };
+        let [first, second] = &mut self.feeds;
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (Self::WHOLE_WARP, RAW) {
+                (true, 0) => first.issue(taken, Self::WORD_BYTES, 2 * GRANULE_BYTES),
+                (true, _) => {
+                    first.issue(taken, Self::WORD_BYTES, 2 * GRANULE_BYTES);
+                    second.issue(raw_used, RAW_RING_BYTES, GRANULE_BYTES);
+                }
+                (false, 0 | 1) => first.issue(either, RAW_RING_BYTES, GRANULE_BYTES),
+                (false, _) => {
+                    first.issue(raw_used, RAW_RING_BYTES, GRANULE_BYTES);
+                    second.issue(either, RAW_RING_BYTES, GRANULE_BYTES);
+                }
             }
         }
-        self.issued += free as u32;
     }
 
     /// The word `ahead` words after those taken.
     ///
     /// # Safety
     ///
-    /// [`Rings::advance`] was called for the four steps that this word belongs to.
+    /// [`Rings::advance`] was called for the interval that this word belongs to.
     #[inline(always)]
     pub(crate) unsafe fn word(&self, ahead: u32) -> u16 {
         // The ring begins at a multiple of its size, so that or-ing is adding.
-        let at = ((self.taken + 2 * ahead) % (SLOT * WORD_SLOTS)) | self.words_at.0;
+        let at = (multiply_add(ahead, 2, self.taken) % Self::WORD_BYTES) | self.words.0;
         // SAFETY: within the ring.
         unsafe { SharedAddress(at).load_u16() }
     }
@@ -131,7 +216,7 @@ impl<const RAW: usize> Rings<RAW> {
     /// Counts `words` more as taken.
     #[inline(always)]
     pub(crate) fn take(&mut self, words: u32) {
-        self.taken += 2 * words;
+        self.taken = multiply_add(words, 2, self.taken);
     }
 
     /// Words taken.
@@ -140,21 +225,9 @@ impl<const RAW: usize> Rings<RAW> {
         self.taken / 2
     }
 
-    /// Where a unit of a raw plane lies.
+    /// Where a unit of a raw plane lies. Behind the plane's end there is anything.
     #[inline(always)]
     pub(crate) fn raw(&self, unit: u32, plane: u32) -> SharedAddress {
-        self.raw_at.offset(unit % RAW_SLOTS * (SLOT * RAW as u32) + plane * SLOT)
-    }
-}
-
-/// Copies 16 bytes of `source`, or zeros where it has ended.
-#[inline(always)]
-unsafe fn copy(source: Source, offset: u32, target: SharedAddress) {
-    // What follows the source is not copied: bytes that states carry are added to zeros.
-    let left = source.length.saturating_sub(offset);
-    let from = if left > 0 { offset } else { 0 };
-    // SAFETY: `from + left` is at most the length, and no more than `left` bytes are read.
-    unsafe {
-        async_copy::copy_16_partial(target, source.start.add(from as usize), left.min(16));
+        self.raw.offset(plane * RAW_RING_BYTES + unit * GRANULE_BYTES % RAW_RING_BYTES)
     }
 }

@@ -99,10 +99,9 @@ fn corruptions(block: &[u8], random: &mut Random) -> Vec<Vec<u8>> {
 }
 
 /// Whether kernels may miss an error: they do not look at padding, which changes nothing that they
-/// decode, and do not compare the list of escapes with the symbols that announce them, which the
-/// host's checksums of chunks protect.
+/// decode.
 fn may_be_missed(error: &BlockError) -> bool {
-    matches!(error, BlockError::Padding { .. } | BlockError::Escape { .. })
+    matches!(error, BlockError::Padding { .. })
 }
 
 /// Compares what a kernel says of a corrupted block with what the CPU says.

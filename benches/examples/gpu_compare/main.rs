@@ -12,11 +12,12 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::Parser;
 use wcodec::gpu::{Decoder, DeviceInfo};
 use wcodec::safetensors::{TensorData, build, parse};
-use wcodec::{Checkpoint, EncodeOptions, encode_safetensors_bytes};
+use wcodec::{Base, Checkpoint, EncodeOptions, Profile, encode_safetensors_bytes};
 
 use nvcomp::Nvcomp;
 use table::{Line, RUNS, WARM_UPS, verdict};
@@ -33,10 +34,27 @@ struct Arguments {
     /// Path of nvCOMP's library, libnvcomp.so.6, to measure on the same weights
     #[arg(long, value_name = "LIBRARY")]
     nvcomp: Option<PathBuf>,
+    /// What to encode for: fast, or max (planes by class, heads, tiles by exact sizes)
+    #[arg(long, default_value = "fast", value_parser = profile_named)]
+    profile: Profile,
+    /// What part of the bits two elements per symbol may cost more than one; by default the profile's
+    #[arg(long, value_name = "PART")]
+    pair_tolerance: Option<f64>,
+    /// Encode files against this .safetensors file
+    #[arg(long, value_name = "FILE")]
+    base: Option<PathBuf>,
     /// DTYPE:MEBI_ELEMENTS:BLOCK_KIBI_ELEMENTS:STATES, as in BF16:256:16:2 (dtypes: BF16, F16, F32,
     /// I8, INT4, F8_E4M3), or FILE:BLOCK_KIBI_ELEMENTS:STATES with a .safetensors file
     #[arg(required = true, value_name = "SETTING")]
     settings: Vec<Setting>,
+}
+
+fn profile_named(name: &str) -> Result<Profile, String> {
+    match name {
+        "fast" => Ok(Profile::Fast),
+        "max" => Ok(Profile::Max),
+        _ => Err("the profiles are fast and max".into()),
+    }
 }
 
 /// What is measured, and how it is encoded.
@@ -173,16 +191,49 @@ fn main() -> ExitCode {
     }
 }
 
+/// What all settings are encoded with, beside what each says.
+struct Encoding {
+    profile: Profile,
+    pair_tolerance: Option<f64>,
+    base: Option<Arc<Base>>,
+}
+
+impl Encoding {
+    fn options(&self, setting: &Setting) -> EncodeOptions {
+        let is_file = matches!(setting.source, Source::File(_));
+        let usual = EncodeOptions::of(self.profile);
+        EncodeOptions {
+            pair_tolerance: self.pair_tolerance.unwrap_or(usual.pair_tolerance),
+            block_elements: setting.block_elements,
+            states_per_lane: setting.states_per_lane,
+            base: self.base.clone().filter(|_| is_file),
+            ..usual
+        }
+    }
+
+    /// A setting's name in the table: of a file its name alone, and what is out of the ordinary.
+    fn name(&self, setting: &Setting) -> String {
+        let name = setting.text.rsplit('/').next().unwrap_or(&setting.text);
+        let against = if self.options(setting).base.is_some() { " base" } else { "" };
+        let profile = if self.profile == Profile::Max { " max" } else { "" };
+        let pairs = if self.pair_tolerance.is_some() { " pairs" } else { "" };
+        format!("{name}{profile}{pairs}{against}")
+    }
+}
+
 /// The number of lines that are errors.
 fn run(arguments: &Arguments) -> Result<usize, Failure> {
     let decoder = Decoder::new(0)?;
     let device = decoder.device().ok_or("the decoder is not on a GPU")?;
     let open = |path: &PathBuf| Nvcomp::open(path, device.ordinal);
     let nvcomp = arguments.nvcomp.as_ref().map(open).transpose()?;
+    let base = arguments.base.as_ref().map(Base::open).transpose()?.map(Arc::new);
+    let Arguments { profile, pair_tolerance, .. } = *arguments;
+    let encoding = Encoding { profile, pair_tolerance, base };
     print_heading(device, nvcomp.as_ref())?;
     let mut report = Report::default();
     for (source, settings) in by_source(&arguments.settings) {
-        measure_source(&decoder, nvcomp.as_ref(), source, &settings, &mut report)?;
+        measure_source((&decoder, nvcomp.as_ref()), &encoding, source, &settings, &mut report)?;
     }
     report.print_verdicts();
     Ok(report.failures)
@@ -212,8 +263,8 @@ fn by_source(settings: &[Setting]) -> Vec<(&Source, Vec<&Setting>)> {
 }
 
 fn measure_source(
-    decoder: &Decoder,
-    nvcomp: Option<&Nvcomp>,
+    (decoder, nvcomp): (&Decoder, Option<&Nvcomp>),
+    encoding: &Encoding,
     source: &Source,
     settings: &[&Setting],
     report: &mut Report,
@@ -221,9 +272,9 @@ fn measure_source(
     let original = Original::load(source)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for setting in settings {
-        // A file by its name alone.
-        let what = setting.text.rsplit('/').next().unwrap_or(&setting.text);
-        report.add(what, measure(decoder, &original, what, setting), &mut ours);
+        let what = encoding.name(setting);
+        let line = measure(decoder, &original, &what, &encoding.options(setting));
+        report.add(&what, line, &mut ours);
     }
     if let Source::Weights { weights, mebi } = source {
         let name = format!("{weights}:{mebi}");
@@ -242,15 +293,13 @@ fn measure(
     decoder: &Decoder,
     original: &Original,
     what: &str,
-    setting: &Setting,
+    options: &EncodeOptions,
 ) -> Result<Line, Failure> {
-    let options = EncodeOptions {
-        block_elements: setting.block_elements,
-        states_per_lane: setting.states_per_lane,
-        ..EncodeOptions::default()
-    };
-    let (encoded, _) = encode_safetensors_bytes(&original.file, &options)?;
-    let checkpoint = Checkpoint::from_bytes(encoded)?;
+    let (encoded, _) = encode_safetensors_bytes(&original.file, options)?;
+    let mut checkpoint = Checkpoint::from_bytes(encoded)?;
+    if let Some(base) = &options.base {
+        checkpoint = checkpoint.with_base(Arc::clone(base))?;
+    }
     let times = decoder.time_kernels(&checkpoint, original.data(), WARM_UPS + RUNS)?;
     Ok(Line::new(
         what.to_owned(),
@@ -287,6 +336,17 @@ mod tests {
         refused("BF16:x:16:2", "\"x\" as its Mi elements");
         refused("file:x:2", "\"x\" as its Ki elements of a block");
         refused("file:16:", "states per lane");
+    }
+
+    #[test]
+    fn lines_say_what_is_out_of_the_ordinary() {
+        let name = |profile: Profile, text: &str| {
+            Encoding { profile, pair_tolerance: None, base: None }.name(&text.parse().unwrap())
+        };
+        assert_eq!(name(Profile::Fast, "a/b.safetensors:8:1"), "b.safetensors:8:1");
+        assert_eq!(name(Profile::Max, "I8:256:16:1"), "I8:256:16:1 max");
+        assert_eq!(profile_named("max"), Ok(Profile::Max));
+        assert!(profile_named("best").is_err());
     }
 
     #[test]

@@ -21,8 +21,8 @@ pub use mixed::{
 };
 pub use normalize::{NormalizeError, normalize};
 pub use step::{
-    advance, byte_of, carried_by, drop_byte, first_state, is_first_state, needs_word, put_byte,
-    slot, take_word,
+    SLOT_SHIFT, STATE_FACTOR, advance, advance_parts, byte_of, carried_by, drop_byte, first_state,
+    is_first_state, needs_word, put_byte, slot, take_word,
 };
 pub use table::{DecodeTable, Frequencies, FrequencyError, TableEntry};
 

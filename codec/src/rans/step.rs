@@ -15,8 +15,20 @@ pub const fn slot(state: u32) -> u32 {
 /// 20 bits, the frequency 12, and the offset is below the frequency.
 #[inline(always)]
 pub const fn advance(state: u32, entry: TableEntry) -> u32 {
-    entry.frequency() * (state >> PROBABILITY_BITS) + entry.offset()
+    advance_parts(state >> PROBABILITY_BITS, entry.frequency(), entry.offset())
 }
+
+/// [`advance`] for a state whose part above the slot is `quotient`, and the entry's parts.
+#[inline(always)]
+pub const fn advance_parts(quotient: u32, frequency: u32, offset: u32) -> u32 {
+    frequency * quotient + offset
+}
+
+/// A state's product with this has its quotient in the high half, and in the low half its slot,
+/// above [`SLOT_SHIFT`] zeros.
+pub const STATE_FACTOR: u32 = 1 << SLOT_SHIFT;
+/// See [`STATE_FACTOR`].
+pub const SLOT_SHIFT: u32 = u32::BITS - PROBABILITY_BITS;
 
 /// Whether the state lies below the lower bound and must take a word.
 #[inline(always)]

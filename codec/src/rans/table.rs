@@ -17,6 +17,10 @@ impl TableEntry {
     const SYMBOL_SHIFT: u32 = PROBABILITY_BITS;
     const OFFSET_SHIFT: u32 = PROBABILITY_BITS + 8;
 
+    /// The product of a packed entry with this has its offset in the high half, and in the low half
+    /// its symbol as the top byte.
+    pub const FACTOR: u32 = 1 << (u32::BITS - Self::OFFSET_SHIFT);
+
     /// Packs an entry; `offset < frequency < 4096`.
     #[inline(always)]
     pub const fn new(symbol: u8, offset: u32, frequency: u32) -> Self {
@@ -157,6 +161,19 @@ mod tests {
         assert_eq!(table.entry(4094), TableEntry::new(3, 4094, 4095));
         assert_eq!(table.entry(4095), TableEntry::new(255, 0, 1));
         assert_eq!(table.entry(4095).symbol(), 255);
+    }
+
+    #[test]
+    fn products_take_states_and_entries_apart() {
+        let entry = TableEntry::new(0xA7, 0x9BC, 0xDEF);
+        let product = u64::from(entry.0) * u64::from(TableEntry::FACTOR);
+        assert_eq!(((product >> 32) as u32, (product as u32 >> 24) as u8), (0x9BC, 0xA7));
+        let state = 0xFEDC_BA98;
+        let product = u64::from(state) * u64::from(super::super::STATE_FACTOR);
+        let quotient = (product >> 32) as u32;
+        assert_eq!(product as u32 >> super::super::SLOT_SHIFT, super::super::slot(state));
+        let parts = super::super::advance_parts(quotient, entry.frequency(), entry.offset());
+        assert_eq!(parts, super::super::advance(state, entry));
     }
 
     #[test]

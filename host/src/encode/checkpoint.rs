@@ -40,6 +40,9 @@ pub struct EncodeOptions {
     pub block_elements: usize,
     /// rANS states per lane, 1 or 2: 2 decodes faster and takes 64 bytes a block more.
     pub states_per_lane: usize,
+    /// What part of a tensor's bits two elements per symbol may cost more than one, 0 to 1: they decode
+    /// at up to twice the speed.
+    pub pair_tolerance: f64,
     /// What payload and index start at multiples of: a power of two from 64, which saves some KB of a
     /// small file, to 4096, which suits mapped and direct reads.
     pub section_alignment: usize,
@@ -69,6 +72,7 @@ impl EncodeOptions {
             profile,
             block_elements: profile.block_elements(),
             states_per_lane: profile.states_per_lane(),
+            pair_tolerance: profile.pair_tolerance(),
             section_alignment: profile.section_alignment(),
             sha256: true,
             base: None,
@@ -99,6 +103,12 @@ impl EncodeOptions {
             return Err(Error::InvalidArgument {
                 what: "section_alignment".into(),
                 detail: format!("{alignment} is not a power of two from {least} to {most}"),
+            });
+        }
+        if !(0.0..=1.0).contains(&self.pair_tolerance) {
+            return Err(Error::InvalidArgument {
+                what: "pair_tolerance".into(),
+                detail: format!("{} is not from 0 to 1", self.pair_tolerance),
             });
         }
         if !(1..=2).contains(&self.states_per_lane) {
@@ -286,6 +296,7 @@ fn encode_tensors(
                 tensor,
                 layout,
                 states_per_lane,
+                pair_tolerance: options.pair_tolerance,
                 profile,
                 classes,
                 tiling: tilings[tensor].as_ref(),

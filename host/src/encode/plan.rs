@@ -34,6 +34,8 @@ pub(crate) struct Segment<'a, 'room> {
     pub(crate) layout: ElementLayout,
     pub(crate) states_per_lane: usize,
     pub(crate) profile: Profile,
+    /// Part of the elements' bits that two of them per symbol may cost more than one.
+    pub(crate) pair_tolerance: f64,
     /// The tensor's classes, if it is coded by class.
     pub(crate) classes: Option<&'a TensorClasses>,
     /// Number in the tensor of each block's first element.
@@ -178,7 +180,7 @@ fn choose_coding(
 ) -> Option<Coding> {
     let elements: usize = blocks.iter().map(|&block| segment.elements(block)).sum();
     let element_bits = 8.0 * segment.layout.width.bytes() as f64;
-    let allowance = elements as f64 * element_bits * segment.profile.pair_tolerance();
+    let allowance = elements as f64 * element_bits * segment.pair_tolerance;
     let marginal = cost_of_many(&group.counts, &group.bits);
     let paired = match pair_kind(segment.layout, plane, &group.counts) {
         None => None,

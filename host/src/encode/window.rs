@@ -33,6 +33,7 @@ pub(crate) struct SegmentInput<'a> {
     pub(crate) layout: ElementLayout,
     pub(crate) states_per_lane: usize,
     pub(crate) profile: Profile,
+    pub(crate) pair_tolerance: f64,
     /// The tensor's classes, if it is coded by class.
     pub(crate) classes: Option<&'a TensorClasses>,
     /// The tensor's tiles, if it is coded in tiles.
@@ -242,6 +243,7 @@ fn plan_by_reference(
                 .map_or(layout, |operation| operation.coded_layout(layout)),
             states_per_lane: input.states_per_lane,
             profile: input.profile,
+            pair_tolerance: input.pair_tolerance,
             classes: input.classes,
             first_elements: members.iter().map(|&block| input.first_element_of(block)).collect(),
             blocks: blocks.collect(),

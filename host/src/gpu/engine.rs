@@ -305,7 +305,7 @@ fn describe(found: u32) -> String {
         (status::INITIAL_STATE, "a lane begins below the lower bound"),
         (status::FINAL_STATE, "a lane does not end in the state that the encoder began with"),
         (status::WORDS, "its symbols take another number of words"),
-        (status::ESCAPES, "an escape names a pair that is not there"),
+        (status::ESCAPES, "its escapes differ from what its symbols announce"),
         (status::NOT_DECODED, "no kernel has decoded it"),
     ];
     let found: Vec<_> =

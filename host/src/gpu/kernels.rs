@@ -54,7 +54,7 @@ impl Kernels {
     /// Lets a kernel use its shared memory, and asks how often it fits.
     pub(super) fn geometry(&self, kernel: &Kernel) -> Result<Geometry> {
         let function = self.function(&kernel.name)?.to_raw();
-        let shared_bytes = shared_layout::bytes(THREADS / LANES as u32, kernel.bytes_per_warp);
+        let shared_bytes = shared_layout::bytes(THREADS / LANES as u32, kernel.warp);
         let attribute = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // SAFETY: `function` belongs to a module that `self` keeps loaded in the current context.
         let set = unsafe { cuFuncSetAttribute(function, attribute, shared_bytes as i32) };

@@ -33,7 +33,7 @@ device_data! {
     TileTask: 3 * 8 + 6 * 4;
     ReferenceTask: 2 * 8 + 2 * 4;
     u8: 1;
-    KernelTable: 4 * 4096 + 2 * 256;
+    KernelTable: 4 * 4096 + 4 * 256;
     PlaneSpecs: 8 + 8 + 4 * 8 + 2 * 4;
     u32: 4;
 }

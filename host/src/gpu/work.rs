@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use codec::constants::BLOCK_ALIGNMENT;
+use codec::device::staging::WarpMemory;
 use codec::device::{
-    BlockTask, KernelTable, PlaneSpecs, ReferenceTask, TaskGroup, TileTask, arrangement,
-    plane_kind, staging,
+    BlockTask, KernelTable, PlaneSpecs, ReferenceTask, TaskGroup, TileTask, arrangement, plane_kind,
 };
-use codec::pair::expand_all;
+use codec::pair::expand_for_kernels;
 use codec::rans::DecodeTable;
 use codec::reference::packed;
 use codec::split::{ElementLayout, Width};
@@ -41,8 +41,8 @@ pub(crate) struct Request {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Kernel {
     pub(crate) name: String,
-    /// Bytes of shared memory for each warp.
-    pub(crate) bytes_per_warp: u32,
+    /// Shared memory of each warp.
+    pub(crate) warp: WarpMemory,
     /// Whether it takes plane specs.
     pub(crate) general: bool,
 }
@@ -308,7 +308,7 @@ impl Builder<'_> {
         let table = DecodeTable::new(&frequencies);
         self.work.tables.push(KernelTable {
             entries: table.entries().map(|entry| entry.0),
-            expanded: expand_all(&record.ranks.unwrap_or_default()),
+            expanded: expand_for_kernels(&record.ranks.unwrap_or_default()),
         });
         let number = self.work.tables.len() as u32 - 1;
         self.tables.insert(id, number);
@@ -378,14 +378,17 @@ pub(crate) fn kernel_for(layout: ElementLayout, states_per_lane: u8, plan: &Plan
     match fast.filter(|_| lower_are_raw) {
         Some((coding, raw_planes)) => {
             let rotated = if layout.rotated { "_rotated" } else { "" };
+            let per_symbol = if coding == "symbols" { 1 } else { 2 };
             Kernel {
                 name: format!("decode_{width}_{coding}{rotated}_{states_per_lane}"),
-                bytes_per_warp: staging::bytes_per_warp(raw_planes),
+                warp: WarpMemory::new(width as u32, per_symbol, raw_planes),
                 general: false,
             }
         }
-        None => {
-            Kernel { name: format!("decode_{width}_general"), bytes_per_warp: 0, general: true }
-        }
+        None => Kernel {
+            name: format!("decode_{width}_general"),
+            warp: WarpMemory::NONE,
+            general: true,
+        },
     }
 }

@@ -33,9 +33,63 @@ pub fn byte_permute(low: u32, high: u32, selector: u32) -> u32 {
     }
 }
 
+/// The product of two numbers, its low half first: one instruction, which also shifts to both sides
+/// at once. The compiler takes it for nothing else and keeps it.
+#[inline(always)]
+pub fn multiply_wide(left: u32, right: u32) -> [u32; 2] {
+    #[cfg(target_arch = "nvptx64")]
+    {
+        let (low, high): (u32, u32);
+        // SAFETY: arithmetic on registers.
+        unsafe {
+            asm!(
+                "{{ .reg .b64 product; mul.wide.u32 product, {}, {}; mov.b64 {{{}, {}}}, product; }}",
+                in(reg32) left, in(reg32) right, out(reg32) low, out(reg32) high,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        [low, high]
+    }
+    #[cfg(not(target_arch = "nvptx64"))]
+    {
+        let product = u64::from(left) * u64::from(right);
+        [product as u32, (product >> 32) as u32]
+    }
+}
+
+/// `left * right + addend`, modulo 2^32: one instruction, where the compiler would sum up first and
+/// multiply later.
+#[inline(always)]
+pub fn multiply_add(left: u32, right: u32, addend: u32) -> u32 {
+    #[cfg(target_arch = "nvptx64")]
+    {
+        let sum: u32;
+        // SAFETY: arithmetic on registers.
+        unsafe {
+            asm!(
+                "mad.lo.u32 {}, {}, {}, {};",
+                out(reg32) sum, in(reg32) left, in(reg32) right, in(reg32) addend,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        sum
+    }
+    #[cfg(not(target_arch = "nvptx64"))]
+    {
+        left.wrapping_mul(right).wrapping_add(addend)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::byte_permute;
+    use super::{byte_permute, multiply_add, multiply_wide};
+
+    #[test]
+    fn products_have_two_halves_and_sums_wrap() {
+        assert_eq!(multiply_wide(0xFEDC_BA98, 1 << 12), [0xCBA9_8000, 0xFED]);
+        assert_eq!(multiply_wide(u32::MAX, u32::MAX), [1, u32::MAX - 1]);
+        assert_eq!(multiply_add(3, 5, u32::MAX), 14);
+    }
 
     #[test]
     fn bytes_are_chosen_from_both_words() {

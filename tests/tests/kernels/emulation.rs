@@ -6,7 +6,7 @@ use codec::device::{
     BlockTask, KernelClasses, KernelTable, PlaneSpecs, TaskGroup, arrangement, plane_kind,
     shared_layout, status,
 };
-use codec::pair::expand_all;
+use codec::pair::expand_for_kernels;
 use cuda_std::emulator::{CopyTiming, EmulationError, GlobalRange, Grid, LaneOrder, launch};
 
 use super::blocks::{Coded, Plan};
@@ -95,7 +95,7 @@ impl<'a> Batch<'a> {
         self.specs.push(self.plane_specs(coded));
         self.tables.extend(coded.decode.iter().flatten().map(|tables| KernelTable {
             entries: tables.table.entries().map(|entry| entry.0),
-            expanded: expand_all(&tables.ranks),
+            expanded: expand_for_kernels(&tables.ranks),
         }));
         self.add_classes(coded, &blocks);
         // Thread blocks copy a table even for plans without streams.
@@ -246,7 +246,7 @@ impl<'a> Batch<'a> {
         Grid {
             blocks: conditions.blocks,
             threads_per_block: 32 * conditions.warps,
-            shared_bytes: shared_layout::bytes(conditions.warps, self.subject.bytes_per_warp),
+            shared_bytes: shared_layout::bytes(conditions.warps, self.subject.memory),
             global: Some(global),
             lane_order: conditions.lane_order,
             warp_lead: conditions.warp_lead,

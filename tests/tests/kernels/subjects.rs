@@ -6,7 +6,8 @@ use codec::block::PlaneCoding::{
     self, Classes, Constant, Heads, InHeads, NibblePairs, Pairs, Raw, Symbols,
 };
 use codec::constants::MAX_WIDTH;
-use codec::device::{BlockTask, KernelClasses, KernelTable, PlaneSpecs, TaskGroup, staging};
+use codec::device::staging::WarpMemory;
+use codec::device::{BlockTask, KernelClasses, KernelTable, PlaneSpecs, TaskGroup};
 use codec::split::{ElementLayout, Width};
 use gpu_kernels::{fast, general};
 
@@ -39,7 +40,7 @@ pub(crate) struct Subject {
     pub(crate) kernel: Kernel,
     pub(crate) plan: Plan,
     /// Shared memory of a warp.
-    pub(crate) bytes_per_warp: u32,
+    pub(crate) memory: WarpMemory,
 }
 
 impl fmt::Display for Subject {
@@ -58,6 +59,13 @@ fn plan(planes: &[PlaneCoding], rotated: bool, states_per_lane: usize) -> Plan {
     Plan { layout: ElementLayout { width, rotated }, states_per_lane, planes: all }
 }
 
+/// The memory of a warp that decodes these planes, so many of which are staged.
+fn memory_of(planes: &[PlaneCoding], staged: u32) -> WarpMemory {
+    let last = planes.last().expect("elements have a byte at least");
+    let per_symbol = last.elements_per_symbol().expect("the last plane has a stream");
+    WarpMemory::new(planes.len() as u32, per_symbol as u32, staged)
+}
+
 /// All fast kernels: codings of the planes, planes that are staged, rotation, kernels with one and
 /// with two states per lane.
 pub(crate) fn fast_subjects() -> Vec<Subject> {
@@ -72,7 +80,7 @@ pub(crate) fn fast_subjects() -> Vec<Subject> {
                 name,
                 kernel: Kernel::Fast(kernel),
                 plan: plan(&$planes, $rotated, states),
-                bytes_per_warp: staging::bytes_per_warp($staged),
+                memory: memory_of(&$planes, $staged),
             }));
         };
     }
@@ -142,7 +150,7 @@ pub(crate) fn general_subjects() -> Vec<Subject> {
         name,
         kernel: Kernel::General(kernel),
         plan: plan(planes, rotated, states),
-        bytes_per_warp: 0,
+        memory: WarpMemory::NONE,
     };
     plans.into_iter().flat_map(|plan| [1, 2].map(|states| subject(plan, states))).collect()
 }
