@@ -11,7 +11,7 @@ mod selection;
 mod tests;
 
 pub(crate) use batches::{
-    BLOCK_ALIGNMENT, Batch, Check, Limits, PAGE_BYTES, Part, Piece, Place, Run, Span, batches,
+    BLOCK_ALIGNMENT, Batch, Check, Limits, PAGE_BYTES, Part, Place, Run, Span, batches,
 };
 pub(crate) use loaded::load_selection;
 pub use loaded::{LoadLayout, LoadedCheckpoint, TensorLayout};

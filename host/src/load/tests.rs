@@ -4,6 +4,7 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use super::batches::Piece;
 use super::*;
 use crate::mapped::Reader;
 use crate::safetensors::{Dtype, TensorData, build};
