@@ -16,7 +16,6 @@ layers=${LAYERS:-22}
 results=$files/results
 mkdir -p "$results"
 PATH=$binaries:$binaries/examples:$PATH
-export CUDA_MODULE_LOADING=EAGER
 
 # NAME ARGUMENTS...: runs `wcodec load`, its JSON kept under NAME.
 load() {
