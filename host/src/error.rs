@@ -186,6 +186,16 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// Loading was ended by [`Cancel`](crate::Cancel).
+    #[error(
+        "{} was not loaded, because that was cancelled; nothing of it is kept",
+        quoted_path(path)
+    )]
+    Cancelled {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// Parts of a file could not be read; all others were.
     #[error(
         "{what} is damaged: {lost_bytes} of {bytes} bytes are lost, and zeros in their place; download or copy it again if you can"
@@ -291,7 +301,7 @@ impl Error {
             Self::Mismatch { .. } | Self::WrongBase { .. } => ErrorKind::Mismatch,
             Self::Gpu { .. } => ErrorKind::Gpu,
             Self::Incomplete { .. } => ErrorKind::Incomplete,
-            Self::Interrupted { .. } => ErrorKind::Interrupted,
+            Self::Interrupted { .. } | Self::Cancelled { .. } => ErrorKind::Interrupted,
             Self::Internal { .. } => ErrorKind::Internal,
         }
     }
@@ -325,7 +335,7 @@ pub enum ErrorKind {
     Gpu,
     /// A damaged file was salvaged, and something is missing.
     Incomplete,
-    /// The process was told to end.
+    /// The process was told to end, or a load was.
     Interrupted,
 }
 

@@ -33,6 +33,7 @@ mod error;
 mod format;
 mod hash;
 mod layer;
+mod load;
 mod mapped;
 mod progress;
 mod simd;
@@ -52,8 +53,15 @@ pub use encode::{
     encode_safetensors_bytes, encode_safetensors_bytes_into,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use gpu::{
+    Device, DeviceBuffer, DeviceTensor, Layer, LayerStream, LayerTensor, ResidentCheckpoint, Stream,
+};
 pub use hash::hex;
 pub use layer::{Decoder, EncodeStats, Encoder, EncoderOptions, TileShape};
+pub use load::{
+    Cancel, LoadLayout, LoadOptions, LoadReport, LoadedCheckpoint, Shard, StageTimes,
+    TENSOR_ALIGNMENT, TensorLayout,
+};
 pub use mapped::guard_mapped_files;
 pub use progress::Progress;
 pub use simd::simd_level;

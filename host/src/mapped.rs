@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 mod guard;
+mod reader;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use crate::error::{Error, Result};
 
 #[cfg(unix)]
 pub use guard::guard_mapped_files;
+pub(crate) use reader::Reader;
 
 /// Other systems don't let a mapped file be cut short, so there is nothing to guard.
 ///
@@ -88,6 +90,11 @@ impl MappedFile {
 
     pub(crate) fn metadata(&self) -> Result<std::fs::Metadata> {
         self.file.metadata().map_err(|error| Error::io("examine", &self.path, error))
+    }
+
+    /// Reads of the file, which with `direct` go around the page cache.
+    pub(crate) fn reader(&self, direct: bool) -> Result<Reader<'_>> {
+        Reader::of_file(&self.file, &self.map, &self.path, direct)
     }
 
     #[cfg(unix)]

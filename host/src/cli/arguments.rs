@@ -66,6 +66,7 @@ JSON keys: command, devices (ordinal, name, compute_capability, memory_bytes, mu
 supported), reason. Without a GPU, devices is empty and reason says why; the exit status is 0.
 ")]
     Gpu,
+    Load(Load),
     Bench(Bench),
     /// Encode and decode a small checkpoint that is built in, and show the sizes
     ///
@@ -243,6 +244,102 @@ pub(super) struct Verify {
     /// The file that it was encoded against with --base, whose SHA-256 is checked
     #[arg(long, value_name = "BASE")]
     pub(super) base: Option<PathBuf>,
+}
+
+/// Load a .wcodec file into device memory, and say how long that takes
+///
+/// Nothing is written: this measures what the library's `Checkpoint::load` does for a program. The
+/// stages overlap; the longest is what limits the load.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wcodec load model.safetensors.wcodec --device cuda:0 --repeat 5
+  wcodec load model.safetensors.wcodec --device cpu --tensors 'model.layers.0.*'
+  wcodec load model.safetensors.wcodec --device cuda:0 --shard 0/2 --along '*_proj.weight=0'
+
+JSON keys: command, file, device, device_seconds, runs (seconds, open_seconds, file_bytes, tensor_bytes,
+tensors, threads, pinned_bytes, device_bytes, checksums, stages with allocate_seconds, setup_seconds,
+read_seconds, checksum_seconds, copy_seconds and decode_seconds, null on the CPU), compared,
+host_peak_bytes. With --resident: command, file, device, device_seconds, open_seconds, seconds,
+compressed_bytes, device_bytes, tensor_bytes, host_peak_bytes.
+")]
+pub(super) struct Load {
+    /// The .wcodec file
+    pub(super) file: PathBuf,
+    /// Where to load it: cpu, cuda:N, or auto (the first GPU, without one the CPU)
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(super) device: DeviceChoice,
+    /// Load it so many times, each time from the start: the first one also allocates pinned memory
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) repeat: u16,
+    /// Only tensors with this name, or names like this pattern; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) tensors: Vec<String>,
+    /// Only the part of each tensor that the device with this number, of so many, takes
+    #[arg(long, value_name = "RANK/COUNT", requires = "along")]
+    pub(super) shard: Option<ShardChoice>,
+    /// The dimension along which tensors with names like the pattern are cut, 0 being the slowest; the
+    /// first that fits counts, and tensors that none fits are loaded whole
+    #[arg(long, value_name = "PATTERN=DIMENSION", requires = "shard")]
+    pub(super) along: Vec<AlongChoice>,
+    /// MiB of pinned memory to take at most
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(super) pinned_mib: usize,
+    /// Don't compare checksums
+    #[arg(long)]
+    pub(super) no_checksums: bool,
+    /// Read around the page cache
+    #[arg(long)]
+    pub(super) direct: bool,
+    /// Before each load, let the system forget what it has read of the file
+    #[arg(long)]
+    pub(super) cold: bool,
+    /// Compare what was loaded with what the CPU decodes, byte for byte
+    #[arg(long)]
+    pub(super) compare: bool,
+    /// Keep the tensors compressed in device memory
+    #[arg(long, conflicts_with_all = ["repeat", "shard", "compare"])]
+    pub(super) resident: bool,
+    /// The file that it was encoded against with --base, whose SHA-256 is checked
+    #[arg(long, value_name = "BASE")]
+    pub(super) base: Option<PathBuf>,
+}
+
+/// One of several shards, such as 0/2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ShardChoice {
+    pub(super) rank: usize,
+    pub(super) count: usize,
+}
+
+impl FromStr for ShardChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers = text.split_once('/').and_then(|(rank, count)| {
+            Some(Self { rank: rank.parse().ok()?, count: count.parse().ok()? })
+        });
+        let numbers = numbers.filter(|shard| shard.rank < shard.count);
+        numbers.ok_or_else(|| "say 0/2 for the first of two".into())
+    }
+}
+
+/// Tensors and the dimension that they are cut along, such as `*.weight=0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AlongChoice {
+    pub(super) pattern: String,
+    pub(super) dimension: usize,
+}
+
+impl FromStr for AlongChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.rsplit_once('=').and_then(|(pattern, dimension)| {
+            Some(Self { pattern: pattern.to_owned(), dimension: dimension.parse().ok()? })
+        });
+        parts.ok_or_else(|| "say '*.weight=0' for the slowest dimension of all weights".into())
+    }
 }
 
 /// The encoder's profiles.

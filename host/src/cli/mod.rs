@@ -12,6 +12,7 @@ mod encode;
 mod explain;
 mod gpu;
 mod inspect;
+mod load;
 mod paths;
 mod progress;
 mod signals;
@@ -48,6 +49,7 @@ fn run(arguments: &Arguments) -> Result<Answer> {
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Verify(verify) => verify::run(verify, common),
         Command::Gpu => gpu::run(),
+        Command::Load(load) => load::run(load, common),
         Command::Bench(bench) => bench::run(bench),
         Command::Demo => demo::run(),
     }

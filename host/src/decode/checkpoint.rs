@@ -19,7 +19,7 @@ use crate::format::{
 };
 use crate::gpu::Decoder;
 use crate::hash::{hex, of_blocks, xxh3};
-use crate::mapped::MappedFile;
+use crate::mapped::{MappedFile, Reader};
 use crate::safetensors::Dtype;
 use crate::spares::Spares;
 
@@ -222,6 +222,14 @@ impl Checkpoint {
         &self.index.header
     }
 
+    /// What reads the file beside its mapping; see [`Reader`].
+    pub(crate) fn reader(&self, direct: bool) -> Result<Reader<'_>> {
+        match &self.storage {
+            Storage::Mapped(file) => file.reader(direct),
+            Storage::Owned(bytes) => Ok(Reader::of_bytes(bytes)),
+        }
+    }
+
     /// The bytes of all blocks; a zero where there are none, since device memory has a first byte.
     pub(crate) fn payload_or_zero(&self) -> &[u8] {
         let bytes = |tensor: &TensorRecord| tensor.chunks.iter().map(|c| c.bytes).sum::<u64>();
@@ -342,9 +350,9 @@ impl<'a> Tensor<'a> {
         self.number
     }
 
-    /// The index of the tensor's file.
-    pub(crate) fn index(&self) -> &'a Index {
-        &self.checkpoint.index
+    /// The tensor's file.
+    pub(crate) fn checkpoint(&self) -> &'a Checkpoint {
+        self.checkpoint
     }
 
     /// The tensor whose blocks are decoded for this one: an earlier one with the same bytes, or
@@ -521,6 +529,16 @@ impl<'a> Tensor<'a> {
         self.checkpoint.checked(decoded)
     }
 
+    /// The same with whatever checksums chunks have.
+    pub(crate) fn decode_blocks_unchecked(
+        &self,
+        blocks: Range<usize>,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let decoded = self.decode_unchecked(blocks, out, Self::stored_chunk);
+        self.checkpoint.checked(decoded).map(drop)
+    }
+
     /// The same with chunks as `chunk_bytes` gives them.
     fn decode_unchecked(
         &self,
@@ -606,16 +624,25 @@ impl<'a> Tensor<'a> {
 
     /// A chunk's bytes, once its checksum has been found right.
     pub(crate) fn chunk_bytes(&self, chunk: usize) -> Result<&'a [u8]> {
-        let record = &self.record().chunks[chunk];
-        let start = self.checkpoint.chunk_starts[self.number][chunk];
         let bytes = self.stored_chunk(chunk)?;
-        let found = xxh3(bytes);
-        if found != record.xxh3 {
-            let location = format!("chunk {chunk} (file offset {})", start.offset);
-            let damaged = Err(mismatch(self.display(), &location, record.xxh3, found));
-            return self.checkpoint.checked(damaged);
-        }
+        self.checkpoint.checked(self.check_chunk(chunk, bytes))?;
         Ok(bytes)
+    }
+
+    /// Compares the checksum of `bytes`, read from the file, with that of a chunk.
+    pub(crate) fn check_chunk(&self, chunk: usize, bytes: &[u8]) -> Result<()> {
+        let expected = self.record().chunks[chunk].xxh3;
+        let found = xxh3(bytes);
+        if found == expected {
+            return Ok(());
+        }
+        let location = format!("chunk {chunk} (file offset {})", self.chunk_offset(chunk));
+        Err(mismatch(self.display(), &location, expected, found))
+    }
+
+    /// Where in the file a chunk begins.
+    pub(crate) fn chunk_offset(&self, chunk: usize) -> u64 {
+        self.checkpoint.chunk_starts[self.number][chunk].offset
     }
 
     pub(super) fn display(&self) -> String {

@@ -253,3 +253,12 @@ fn errors_cross_threads() {
     fn assert_send_sync<T: Send + Sync + 'static>() {}
     assert_send_sync::<Error>();
 }
+
+#[test]
+fn cancelled_says_what_is_left() {
+    assert_shows(
+        Error::Cancelled { path: "m.wcodec".into() },
+        ErrorKind::Interrupted,
+        "\"m.wcodec\" was not loaded, because that was cancelled; nothing of it is kept",
+    );
+}

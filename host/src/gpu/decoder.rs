@@ -3,25 +3,19 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::backend::Device;
 use super::device::DeviceInfo;
 use super::engine::Engine;
 use super::memory::download;
-use super::pipeline::{Part, decode_parts};
-use super::tensor::{Allocation, DeviceMemory, DeviceTensor};
+use super::output::decode_parts;
+use super::tensor::DeviceTensor;
 use crate::decode::{Checkpoint, Tensor};
 use crate::error::{Error, Result};
-
-/// Output addresses of tensors are multiples of this.
-const TENSOR_ALIGNMENT: u64 = 256;
+use crate::load::{LoadOptions, Part, Rows, Selection, TENSOR_ALIGNMENT, load_selection};
 
 /// Decodes checkpoints on one device.
 pub struct Decoder {
-    backend: Backend,
-}
-
-enum Backend {
-    Cpu { reason: String },
-    Gpu(Arc<Engine>),
+    device: Device,
 }
 
 impl std::fmt::Debug for Decoder {
@@ -37,44 +31,32 @@ impl Decoder {
     ///
     /// When there is no driver or no such GPU, or it is older than compute capability 8.0.
     pub fn new(ordinal: u32) -> Result<Self> {
-        Ok(Self { backend: Backend::Gpu(Arc::new(Engine::new(ordinal)?)) })
+        Ok(Self { device: Device::cuda(ordinal)? })
     }
 
     /// A decoder on the CPU.
     pub fn cpu() -> Self {
-        Self { backend: Backend::Cpu { reason: "asked for".into() } }
+        Self { device: Device::cpu() }
     }
 
     /// A decoder on the first GPU, or on the CPU where that cannot be used;
     /// [`Decoder::describe`] says which, and why.
     pub fn auto() -> Self {
-        match Self::new(0) {
-            Ok(decoder) => decoder,
-            Err(error) => Self { backend: Backend::Cpu { reason: error.to_string() } },
-        }
+        Self { device: Device::auto() }
     }
 
     /// What decodes: the GPU's name, or the CPU and the reason for it.
     pub fn describe(&self) -> String {
-        match &self.backend {
-            Backend::Cpu { reason } => format!("the CPU ({reason})"),
-            Backend::Gpu(engine) => format!("cuda:{} ({})", engine.info.ordinal, engine.info.name),
-        }
+        self.device.describe()
     }
 
     /// The GPU, if it is one that decodes.
     pub fn device(&self) -> Option<&DeviceInfo> {
-        match &self.backend {
-            Backend::Cpu { .. } => None,
-            Backend::Gpu(engine) => Some(&engine.info),
-        }
+        self.device.info()
     }
 
-    pub(super) fn engine(&self) -> Option<&Engine> {
-        match &self.backend {
-            Backend::Cpu { .. } => None,
-            Backend::Gpu(engine) => Some(engine),
-        }
+    pub(super) fn engine(&self) -> Option<&Arc<Engine>> {
+        self.device.engine()
     }
 
     /// Decodes all tensors of a checkpoint, in file order.
@@ -99,31 +81,12 @@ impl Decoder {
     /// Every chunk's checksum is compared on the way, and every block's final states; the
     /// checksum of the decoded bytes only on the CPU.
     fn decode_tensors(&self, tensors: Vec<Tensor<'_>>) -> Result<Vec<DeviceTensor>> {
-        let engine = match &self.backend {
-            Backend::Gpu(engine) => engine,
-            Backend::Cpu { .. } => {
-                let decode = |tensor: &Tensor<'_>| {
-                    Ok(DeviceTensor::new(tensor, DeviceMemory::Host(tensor.decode()?)))
-                };
-                return tensors.iter().map(decode).collect();
-            }
-        };
-        let mut parts = Vec::with_capacity(tensors.len());
-        let mut total = 0;
-        for tensor in &tensors {
-            let stored = tensor.stored();
-            let blocks = 0..stored.record().blocks.len();
-            parts.push(Part { tensor: stored, blocks, out: total });
-            total += tensor.byte_len().next_multiple_of(TENSOR_ALIGNMENT);
-        }
-        let buffer = decode_parts(engine, &parts, total)?;
-        let allocation = Arc::new(Allocation { buffer, engine: Arc::clone(engine) });
-        let place = |(tensor, part): (&Tensor<'_>, &Part<'_>)| {
-            let memory =
-                DeviceMemory::Device { allocation: Arc::clone(&allocation), offset: part.out };
-            DeviceTensor::new(tensor, memory)
-        };
-        Ok(tensors.iter().zip(&parts).map(place).collect())
+        let Some(first) = tensors.first() else { return Ok(Vec::new()) };
+        let checkpoint = first.checkpoint();
+        checkpoint.require_base()?;
+        let selection = Selection::whole(tensors);
+        let loaded = load_selection(checkpoint, &self.device, &selection, &LoadOptions::default())?;
+        Ok(loaded.into_tensors())
     }
 
     /// Decodes runs of blocks, each of so many bytes, one after the other into host memory.
@@ -138,10 +101,14 @@ impl Decoder {
         let mut parts = Vec::with_capacity(runs.len());
         let mut total = 0;
         for (tensor, blocks, bytes) in runs {
-            parts.push(Part { tensor: *tensor, blocks: blocks.clone(), out: total });
+            let start = (blocks.start * tensor.block_bytes()) as u64;
+            let rows = Rows::run(tensor.byte_len(), start..start + *bytes as u64);
+            parts.push(Part { tensor: *tensor, rows, out: total });
             total += (*bytes as u64).next_multiple_of(TENSOR_ALIGNMENT);
         }
-        let allocation = decode_parts(engine, &parts, total)?;
+        let Some((first, _, _)) = runs.first() else { return Ok(()) };
+        let options = LoadOptions::default();
+        let (allocation, _) = decode_parts(engine, first.checkpoint(), &parts, total, &options)?;
         for (part, (_, _, bytes)) in parts.iter().zip(runs) {
             let (now, later) = out.split_at_mut(*bytes);
             download(engine, &allocation, part.out as usize, now)?;

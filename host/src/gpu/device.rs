@@ -2,6 +2,7 @@
 
 use cuda_driver::cust::CudaFlags;
 use cuda_driver::cust::device::{Device, DeviceAttribute};
+use cuda_driver::raw::CUresult;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -85,4 +86,12 @@ pub(super) fn initialize() -> Result<()> {
 /// Wraps an error of the driver; `action` completes "the GPU cannot".
 pub(super) fn gpu<E: std::fmt::Display>(action: &str) -> impl Fn(E) -> Error + '_ {
     move |error| Error::Gpu { action: action.to_owned(), detail: error.to_string() }
+}
+
+/// The driver's answer as a result; `action` completes "the GPU cannot".
+pub(super) fn driver(answer: CUresult, action: &str) -> Result<()> {
+    match answer {
+        CUresult::CUDA_SUCCESS => Ok(()),
+        failed => Err(Error::Gpu { action: action.to_owned(), detail: format!("{failed:?}") }),
+    }
 }

@@ -1,17 +1,22 @@
 //! Launching of the decode kernels.
 
+use std::ops::Range;
+
 use cuda_driver::cust::context::{Context, CurrentContext};
 use cuda_driver::cust::device::Device;
 use cuda_driver::cust::launch;
-use cuda_driver::cust::memory::{CopyDestination, DeviceBuffer};
+use cuda_driver::cust::memory::DeviceBuffer;
 use cuda_driver::cust::stream::Stream;
+use cuda_driver::raw::cuMemcpyHtoDAsync_v2;
 
 use codec::constants::LANES;
 use codec::device::{status, tile_layout};
 
-use super::device::{DeviceInfo, MIN_COMPUTE_CAPABILITY, devices, gpu};
-use super::kernels::{Geometries, Kernels, THREADS};
-use super::memory::upload;
+use super::description::Description;
+use super::device::{DeviceInfo, MIN_COMPUTE_CAPABILITY, devices, driver, gpu};
+use super::kernels::{Geometries, Geometry, Kernels, THREADS};
+use super::memory::download;
+use super::ring::Ring;
 use super::work::{Kernel, Work};
 use crate::error::{Error, Result, quoted};
 use crate::format::Index;
@@ -21,39 +26,30 @@ pub(crate) struct Engine {
     // Declared before the context, so that they are dropped while it exists.
     kernels: Kernels,
     geometries: std::sync::Mutex<Geometries>,
+    /// Pinned memory and streams that no load is using.
+    pub(super) ring: Ring,
     context: Context,
     pub(crate) info: DeviceInfo,
 }
 
-/// The work of a decode, in device memory and ready to be launched any number of times.
-pub(crate) struct PreparedWork {
+/// Kernel launches of a decode, with the addresses of what they read.
+pub(crate) struct LaunchPlan {
     launches: Vec<PreparedLaunch>,
-    tasks: DeviceBuffer<u8>,
-    tables: DeviceBuffer<u8>,
-    specs: DeviceBuffer<u8>,
-    status: DeviceBuffer<u32>,
-    /// For each status word: tensor and block.
-    blocks: Vec<(usize, usize)>,
-    tiles: Option<PreparedTiles>,
-    references: Option<PreparedReferences>,
-    classes: DeviceBuffer<u8>,
-    /// Only for the kernels: what the classes point to.
-    _class_lists: DeviceBuffer<u8>,
+    tasks: u64,
+    tables: u64,
+    specs: u64,
+    status: u64,
+    classes: u64,
+    /// Address and length in words of the counters, which a decode leaves as it ended.
+    counters: (u64, usize),
+    tiles: Option<SimpleLaunch>,
+    references: Option<SimpleLaunch>,
 }
 
-/// Tiles to reconstruct after everything else.
-struct PreparedTiles {
-    tasks: DeviceBuffer<u8>,
-    task_count: u32,
-    grid: u32,
-    /// Only for the kernels: what their tasks point to.
-    _modes: DeviceBuffer<u8>,
-    _coded: DeviceBuffer<u8>,
-}
-
-/// References to undo when all else is done.
-struct PreparedReferences {
-    tasks: DeviceBuffer<u8>,
+/// A launch of a kernel that takes tasks and their number.
+#[derive(Debug, Clone, Copy)]
+struct SimpleLaunch {
+    tasks: u64,
     task_count: u32,
     grid: u32,
 }
@@ -70,11 +66,22 @@ const TILE_BLOCKS_PER_MULTIPROCESSOR: u32 = 4;
 
 struct PreparedLaunch {
     kernel: Kernel,
-    groups: DeviceBuffer<u8>,
+    groups: u64,
     group_count: u32,
-    counters: DeviceBuffer<u32>,
+    counters: u64,
     grid: u32,
     shared_bytes: u32,
+}
+
+/// The work of a decode, in device memory of its own and ready to be launched any number of times.
+pub(crate) struct PreparedWork {
+    plan: LaunchPlan,
+    status: Range<usize>,
+    /// For each status word: tensor and block.
+    blocks: Vec<(usize, usize)>,
+    description: DeviceBuffer<u8>,
+    /// Only for the kernels.
+    coded: Option<DeviceBuffer<u8>>,
 }
 
 impl Drop for Engine {
@@ -85,11 +92,23 @@ impl Drop for Engine {
     }
 }
 
-impl PreparedWork {
+impl LaunchPlan {
     /// Kernel launches that it takes.
     pub(crate) fn launch_count(&self) -> usize {
         let after = [self.tiles.is_some(), self.references.is_some()];
         self.launches.len() + after.into_iter().filter(|&is_there| is_there).count()
+    }
+}
+
+impl PreparedWork {
+    pub(crate) fn plan(&self) -> &LaunchPlan {
+        &self.plan
+    }
+
+    /// Bytes of device memory that it takes.
+    pub(crate) fn device_bytes(&self) -> u64 {
+        let coded = self.coded.as_ref().map_or(0, |coded| coded.len());
+        (self.description.len() + coded) as u64
     }
 }
 
@@ -117,7 +136,7 @@ impl Engine {
         let device = Device::get_device(ordinal).map_err(gpu("be found"))?;
         let context = Context::new(device).map_err(gpu("make a context"))?;
         let kernels = Kernels::load()?;
-        Ok(Self { kernels, geometries: Default::default(), context, info })
+        Ok(Self { kernels, geometries: Default::default(), ring: Ring::default(), context, info })
     }
 
     /// Makes the device's context that of the calling thread.
@@ -125,106 +144,109 @@ impl Engine {
         CurrentContext::set_current(&self.context).map_err(gpu("make its context current"))
     }
 
-    /// Copies the description of a decode to the device.
-    pub(crate) fn prepare(&self, mut work: Work) -> Result<PreparedWork> {
-        self.make_current()?;
-        let tiles = self.prepare_tiles(&mut work)?;
-        let references = self.prepare_references(&work)?;
-        let class_lists = upload(&work.classes.lists)?;
-        work.classes.place(class_lists.as_device_ptr().as_raw());
-        let mut launches = Vec::with_capacity(work.launches.len());
-        for launch in work.launches {
-            let geometry = {
-                let mut known = self.geometries.lock().unwrap_or_else(|error| error.into_inner());
-                match known.get(&launch.kernel.name) {
-                    Some(geometry) => *geometry,
-                    None => {
-                        let geometry = self.kernels.geometry(&launch.kernel)?;
-                        known.insert(launch.kernel.name.clone(), geometry);
-                        geometry
-                    }
-                }
-            };
+    /// The launches of a decode whose description lies at `address` in device memory.
+    pub(super) fn plan(&self, described: &Description, address: u64) -> Result<LaunchPlan> {
+        let sections = described.sections();
+        let at = |offset: usize| address + offset as u64;
+        let warps = THREADS / LANES as u32;
+        let mut launches = Vec::with_capacity(sections.launches.len());
+        for launch in &sections.launches {
+            let geometry = self.geometry(&launch.kernel)?;
             let resident = self.info.multiprocessors * geometry.blocks_per_multiprocessor;
-            let warps = THREADS / LANES as u32;
             launches.push(PreparedLaunch {
-                groups: upload(&launch.groups)?,
-                group_count: launch.groups.len() as u32,
-                counters: DeviceBuffer::zeroed(launch.groups.len())
-                    .map_err(gpu("allocate memory"))?,
+                kernel: launch.kernel.clone(),
+                groups: at(launch.groups),
+                group_count: launch.group_count,
+                counters: at(launch.counters),
                 grid: resident.min((launch.tasks as u32).div_ceil(warps)).max(1),
                 shared_bytes: geometry.shared_bytes,
-                kernel: launch.kernel,
             });
         }
-        let statuses = vec![status::NOT_DECODED; work.blocks.len().max(1)];
-        Ok(PreparedWork {
+        let simple = |tasks: usize, task_count: u32, resident: u32, per_block: u32| {
+            let resident = self.info.multiprocessors * resident;
+            (task_count > 0).then(|| SimpleLaunch {
+                tasks: at(tasks),
+                task_count,
+                grid: resident.min(task_count.div_ceil(per_block)),
+            })
+        };
+        let tile_tasks = described.tile_task_count();
+        let references = described.reference_count();
+        Ok(LaunchPlan {
             launches,
-            tasks: upload(&work.tasks)?,
-            tables: upload(&work.tables)?,
-            specs: upload(&work.specs)?,
-            status: DeviceBuffer::from_slice(&statuses).map_err(gpu("allocate memory"))?,
-            blocks: work.blocks,
-            tiles,
-            references,
-            classes: upload(&work.classes.records)?,
-            _class_lists: class_lists,
+            tasks: at(sections.tasks),
+            tables: at(sections.tables),
+            specs: at(sections.specs),
+            status: at(sections.status.start),
+            classes: at(sections.classes),
+            counters: (at(sections.counters.start), sections.counters.len() / size_of::<u32>()),
+            tiles: simple(sections.tile_tasks, tile_tasks, TILE_BLOCKS_PER_MULTIPROCESSOR, warps),
+            references: simple(
+                sections.references,
+                references,
+                REFERENCE_BLOCKS_PER_MULTIPROCESSOR,
+                1,
+            ),
         })
     }
 
-    /// Allocates what blocks in tiles need, if there are any, and completes their tasks.
-    fn prepare_tiles(&self, work: &mut Work) -> Result<Option<PreparedTiles>> {
-        if work.tiles.tasks.is_empty() {
-            return Ok(None);
+    fn geometry(&self, kernel: &Kernel) -> Result<Geometry> {
+        let mut known = self.geometries.lock().unwrap_or_else(|error| error.into_inner());
+        if let Some(geometry) = known.get(&kernel.name) {
+            return Ok(*geometry);
         }
-        // SAFETY: the kernels write every coded element before the tiles' kernel reads it; of a block
-        // that they report as damaged any value will do.
-        let coded = unsafe { DeviceBuffer::uninitialized(work.tiles.coded_bytes as usize) };
-        let coded: DeviceBuffer<u8> = coded.map_err(gpu("allocate memory for coded elements"))?;
-        let modes = upload(&work.tiles.modes)?;
-        work.place(coded.as_device_ptr().as_raw(), modes.as_device_ptr().as_raw());
-        let task_count = work.tiles.tasks.len() as u32;
-        let resident = self.info.multiprocessors * TILE_BLOCKS_PER_MULTIPROCESSOR;
-        Ok(Some(PreparedTiles {
-            tasks: upload(&work.tiles.tasks)?,
-            task_count,
-            grid: resident.min(task_count.div_ceil(THREADS / LANES as u32)).max(1),
-            _modes: modes,
-            _coded: coded,
-        }))
+        let geometry = self.kernels.geometry(kernel)?;
+        known.insert(kernel.name.clone(), geometry);
+        Ok(geometry)
     }
 
-    fn prepare_references(&self, work: &Work) -> Result<Option<PreparedReferences>> {
-        if work.references.is_empty() {
-            return Ok(None);
-        }
-        let task_count = work.references.len() as u32;
-        let resident = self.info.multiprocessors * REFERENCE_BLOCKS_PER_MULTIPROCESSOR;
-        let tasks = upload(&work.references)?;
-        Ok(Some(PreparedReferences { tasks, task_count, grid: resident.min(task_count) }))
+    /// Copies the description of a decode to device memory of its own, and waits for `stream` to have
+    /// done so.
+    pub(crate) fn prepare(&self, work: Work, stream: &Stream) -> Result<PreparedWork> {
+        self.make_current()?;
+        let described = Description::new(work);
+        let allocate = |bytes: usize, what: &str| {
+            // SAFETY: the description is copied there before anything reads it, and the kernels
+            // write every coded element before the tiles' kernel reads it; of a block that they
+            // report as damaged any value will do.
+            let buffer = unsafe { DeviceBuffer::<u8>::uninitialized(bytes.max(1)) };
+            buffer.map_err(gpu(&format!("allocate {bytes} bytes for {what}")))
+        };
+        let description = allocate(described.byte_len(), "the description of the blocks")?;
+        let coded = match described.coded_bytes() as usize {
+            0 => None,
+            bytes => Some(allocate(bytes, "coded elements")?),
+        };
+        let address = description.as_device_ptr().as_raw();
+        let coded_at = coded.as_ref().map_or(0, |coded| coded.as_device_ptr().as_raw());
+        let plan = self.plan(&described, address)?;
+        let mut bytes = vec![0; described.byte_len().max(1)];
+        let (sections, blocks) = described.write(address, coded_at, &mut bytes);
+        // SAFETY: both have as many bytes, and stay as they are until the stream has been waited for.
+        let copied = unsafe {
+            cuMemcpyHtoDAsync_v2(address, bytes.as_ptr().cast(), bytes.len(), stream.as_inner())
+        };
+        driver(copied, "copy the description of the blocks")?;
+        stream.synchronize().map_err(gpu("copy the description of the blocks"))?;
+        Ok(PreparedWork { plan, status: sections.status, blocks, description, coded })
     }
 
-    /// Queues the kernels of `work` on `stream`.
+    /// Queues the kernels of `plan` on `stream`. The device's context is the calling thread's.
     ///
     /// # Safety
     ///
-    /// The addresses that the work was made with are valid until the stream has passed this point.
-    pub(crate) unsafe fn launch(&self, work: &mut PreparedWork, stream: &Stream) -> Result<()> {
-        self.make_current()?;
-        for prepared in &mut work.launches {
+    /// The description of the plan, and the addresses that its work was made with, are valid until
+    /// the stream has passed this point; what its tasks write is not otherwise used meanwhile.
+    pub(crate) unsafe fn launch(&self, plan: &LaunchPlan, stream: &Stream) -> Result<()> {
+        let LaunchPlan { tasks, tables, specs, status, classes, .. } = *plan;
+        for prepared in &plan.launches {
             let function = self.kernels.function(&prepared.kernel.name)?;
-            let groups = prepared.groups.as_device_ptr().as_raw();
-            let counters = prepared.counters.as_device_ptr().as_raw();
-            let (tasks, tables) =
-                (work.tasks.as_device_ptr().as_raw(), work.tables.as_device_ptr().as_raw());
-            let status = work.status.as_device_ptr().as_raw();
-            let specs = work.specs.as_device_ptr().as_raw();
-            let classes = work.classes.as_device_ptr().as_raw();
+            let PreparedLaunch { groups, counters, .. } = *prepared;
             let (grid, shared, count) =
                 (prepared.grid, prepared.shared_bytes, prepared.group_count);
             let launched = if prepared.kernel.general {
-                // SAFETY: the buffers belong to `work`, and the caller keeps it and what its tasks
-                // point to; the arguments are those of the kernel's signature.
+                // SAFETY: the caller keeps the description and what its tasks point to; the arguments
+                // are those of the kernel's signature.
                 unsafe {
                     launch!(function<<<grid, THREADS, shared, stream>>>(
                         groups, count, counters, tasks, tables, status, specs, classes
@@ -240,63 +262,66 @@ impl Engine {
             };
             launched.map_err(gpu(&format!("launch {}", prepared.kernel.name)))?;
         }
-        if let Some(tiles) = &work.tiles {
+        if let Some(SimpleLaunch { tasks, task_count, grid }) = plan.tiles {
             let function = self.kernels.function(TILE_KERNEL)?;
-            let (tasks, count) = (tiles.tasks.as_device_ptr().as_raw(), tiles.task_count);
             let shared = tile_layout::bytes(THREADS / LANES as u32);
-            // SAFETY: the buffers belong to `work`, and the caller keeps it and what its tasks point
-            // to; the arguments are those of the kernel's signature.
+            // SAFETY: as above.
             let launched =
-                unsafe { launch!(function<<<tiles.grid, THREADS, shared, stream>>>(tasks, count)) };
+                unsafe { launch!(function<<<grid, THREADS, shared, stream>>>(tasks, task_count)) };
             launched.map_err(gpu(&format!("launch {TILE_KERNEL}")))?;
         }
-        if let Some(references) = &work.references {
+        if let Some(SimpleLaunch { tasks, task_count, grid }) = plan.references {
             let function = self.kernels.function(REFERENCE_KERNEL)?;
-            let (tasks, count) = (references.tasks.as_device_ptr().as_raw(), references.task_count);
-            let grid = references.grid;
-            // SAFETY: the tasks belong to `work`, and the caller keeps what they point to; the
-            // arguments are those of the kernel's signature.
-            let launched = unsafe { launch!(function<<<grid, THREADS, 0, stream>>>(tasks, count)) };
+            // SAFETY: as above.
+            let launched =
+                unsafe { launch!(function<<<grid, THREADS, 0, stream>>>(tasks, task_count)) };
             launched.map_err(gpu(&format!("launch {REFERENCE_KERNEL}")))?;
         }
         Ok(())
     }
 
-    /// Makes `work` ready to be launched once more: the counters start at zero again.
-    pub(crate) fn rewind(&self, work: &mut PreparedWork, stream: &Stream) -> Result<()> {
-        self.make_current()?;
-        for prepared in &mut work.launches {
-            let (address, words) =
-                (prepared.counters.as_device_ptr().as_raw(), prepared.counters.len());
-            // SAFETY: the buffer has so many words and lives as long as `work`.
-            let result =
-                unsafe { cuda_driver::raw::cuMemsetD32Async(address, 0, words, stream.as_inner()) };
-            if result != cuda_driver::raw::CUresult::CUDA_SUCCESS {
-                return Err(Error::Gpu {
-                    action: "clear its counters".into(),
-                    detail: format!("{result:?}"),
-                });
-            }
+    /// Makes `plan` ready to be launched once more: the counters start at zero again.
+    ///
+    /// # Safety
+    ///
+    /// The description of the plan is valid until the stream has passed this point.
+    pub(crate) unsafe fn rewind(&self, plan: &LaunchPlan, stream: &Stream) -> Result<()> {
+        let (address, words) = plan.counters;
+        if words == 0 {
+            return Ok(());
         }
-        Ok(())
+        // SAFETY: the description has so many words there, as the caller promises.
+        let result =
+            unsafe { cuda_driver::raw::cuMemsetD32Async(address, 0, words, stream.as_inner()) };
+        driver(result, "clear its counters")
     }
 
     /// Reads the status words, once the stream is done: an error names the first bad block.
     pub(crate) fn check(&self, work: &PreparedWork, index: &Index) -> Result<()> {
         self.make_current()?;
         let mut statuses = vec![0; work.status.len()];
-        work.status.copy_to(&mut statuses).map_err(gpu("copy the status words"))?;
-        for (&(tensor, block), &found) in work.blocks.iter().zip(&statuses) {
-            if found != 0 {
-                return Err(Error::Corrupt {
-                    what: format!("tensor {}", quoted(&index.tensors[tensor].name)),
-                    location: format!("block {block}"),
-                    detail: describe(found),
-                });
-            }
-        }
-        Ok(())
+        download(self, &work.description, work.status.start, &mut statuses)?;
+        check_statuses(&statuses, &work.blocks, index)
     }
+}
+
+/// Looks at status words: an error names the first bad block.
+pub(super) fn check_statuses(
+    statuses: &[u8],
+    blocks: &[(usize, usize)],
+    index: &Index,
+) -> Result<()> {
+    for (&(tensor, block), found) in blocks.iter().zip(statuses.chunks_exact(size_of::<u32>())) {
+        let found = u32::from_le_bytes(found.try_into().unwrap_or_default());
+        if found != 0 {
+            return Err(Error::Corrupt {
+                what: format!("tensor {}", quoted(&index.tensors[tensor].name)),
+                location: format!("block {block}"),
+                detail: describe(found),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn describe(found: u32) -> String {

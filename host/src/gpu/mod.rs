@@ -4,18 +4,33 @@
 //! machine without either a driver or a suitable GPU gets an error from [`Decoder::new`] and the
 //! CPU from [`Decoder::auto`], and both decode to the same bytes.
 
+mod backend;
+mod buffer;
 mod classes;
+mod copies;
 mod decoder;
+mod description;
 mod device;
 mod engine;
 mod kernels;
+mod load;
 mod memory;
+mod output;
 mod pipeline;
+mod resident;
+mod ring;
+mod tables;
 mod tensor;
 mod timing;
 mod work;
 
+pub use backend::Device;
+pub use buffer::{DeviceBuffer, Stream};
 pub use decoder::Decoder;
 pub use device::{DeviceInfo, MIN_COMPUTE_CAPABILITY, devices};
+pub use resident::{Layer, LayerStream, LayerTensor, ResidentCheckpoint};
 pub use tensor::DeviceTensor;
 pub use timing::KernelTimes;
+
+pub(crate) use load::load_to_gpu;
+pub(crate) use tensor::HostMemory;

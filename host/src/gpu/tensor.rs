@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use cuda_driver::cust::memory::DeviceBuffer;
+use memmap2::MmapMut;
 
 use super::engine::Engine;
 use super::memory::download;
-use crate::decode::{Decoded, Tensor};
-use crate::error::{Result, quoted};
+use crate::decode::Decoded;
+use crate::error::{Error, Result, quoted};
+use crate::load::Selected;
 use crate::safetensors::Dtype;
 
 /// A decoded tensor. On a GPU its bytes are complete when the call that returned it returns, so
@@ -21,13 +23,40 @@ pub struct DeviceTensor {
 }
 
 /// Where the bytes are.
-pub(super) enum DeviceMemory {
-    Host(Decoded),
+pub(crate) enum DeviceMemory {
+    Host { memory: Arc<HostMemory>, offset: u64 },
     Device { allocation: Arc<Allocation>, offset: u64 },
 }
 
+/// Host memory that begins with a page.
+pub(crate) struct HostMemory(MmapMut);
+
+impl HostMemory {
+    /// So many bytes of zeros, at least one.
+    pub(crate) fn zeroed(bytes: u64) -> Result<Self> {
+        let too_large = |detail: String| Error::InvalidArgument {
+            what: format!("{bytes} bytes of tensors"),
+            detail: format!("they do not fit into memory ({detail}); load some of them"),
+        };
+        let length = usize::try_from(bytes).map_err(|error| too_large(error.to_string()))?;
+        let map = MmapMut::map_anon(length.max(1)).map_err(|error| too_large(error.to_string()))?;
+        // Large pages take less of a processor's time; without them it works as well.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
+        Ok(Self(map))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
 /// Device memory and the engine in whose context it lies.
-pub(super) struct Allocation {
+pub(crate) struct Allocation {
     // Before the engine, so that it is freed while the context exists.
     pub(super) buffer: DeviceBuffer<u8>,
     pub(super) engine: Arc<Engine>,
@@ -53,14 +82,19 @@ impl std::fmt::Debug for DeviceTensor {
 }
 
 impl DeviceTensor {
-    pub(super) fn new(tensor: &Tensor<'_>, memory: DeviceMemory) -> Self {
+    pub(crate) fn new(tensor: &Selected<'_>, memory: DeviceMemory) -> Self {
         Self {
-            name: tensor.name().to_owned(),
-            dtype: tensor.dtype(),
-            shape: tensor.shape().to_vec(),
+            name: tensor.tensor.name().to_owned(),
+            dtype: tensor.tensor.dtype(),
+            shape: tensor.shape.clone(),
             bytes: tensor.byte_len(),
             memory,
         }
+    }
+
+    /// One that lies in host memory, where its part says.
+    pub(crate) fn on_host(tensor: &Selected<'_>, memory: Arc<HostMemory>) -> Self {
+        Self::new(tensor, DeviceMemory::Host { memory, offset: tensor.part.out })
     }
 
     /// The tensor's name.
@@ -87,10 +121,21 @@ impl DeviceTensor {
     /// memory is freed with the last tensor that was decoded by the same call.
     pub fn device_pointer(&self) -> Option<u64> {
         match &self.memory {
-            DeviceMemory::Host(_) => None,
+            DeviceMemory::Host { .. } => None,
             DeviceMemory::Device { allocation, offset } => {
                 Some(allocation.buffer.as_device_ptr().as_raw() + offset)
             }
+        }
+    }
+
+    /// The elements' bytes on the CPU, little-endian, row-major, from a multiple of 256 on; `None` on
+    /// a GPU.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match &self.memory {
+            DeviceMemory::Host { memory, offset } => {
+                Some(&memory.bytes()[*offset as usize..][..self.bytes as usize])
+            }
+            DeviceMemory::Device { .. } => None,
         }
     }
 
@@ -100,15 +145,18 @@ impl DeviceTensor {
     ///
     /// When the tensor does not fit into host memory, or the device fails.
     pub fn to_host(&self) -> Result<Decoded> {
+        let what = format!("tensor {}", quoted(&self.name));
+        let mut decoded = Decoded::zeroed(self.dtype.clone(), self.bytes, &what)?;
         match &self.memory {
-            DeviceMemory::Host(decoded) => Ok(decoded.clone()),
+            DeviceMemory::Host { memory, offset } => {
+                let bytes = &memory.bytes()[*offset as usize..][..self.bytes as usize];
+                decoded.as_bytes_mut().copy_from_slice(bytes);
+            }
             DeviceMemory::Device { allocation, offset } => {
-                let what = format!("tensor {}", quoted(&self.name));
-                let mut decoded = Decoded::zeroed(self.dtype.clone(), self.bytes, &what)?;
                 let Allocation { buffer, engine } = &**allocation;
                 download(engine, buffer, *offset as usize, decoded.as_bytes_mut())?;
-                Ok(decoded)
             }
         }
+        Ok(decoded)
     }
 }

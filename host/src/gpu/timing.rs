@@ -1,16 +1,18 @@
 //! How long the kernels take on their own, for benchmarks.
 
+use cuda_driver::cust::context::CurrentContext;
 use cuda_driver::cust::event::{Event, EventFlags};
 use cuda_driver::cust::memory::DeviceBuffer;
 use cuda_driver::cust::stream::{Stream, StreamFlags};
 
 use super::decoder::Decoder;
 use super::device::gpu;
-use super::memory::{download, upload};
-use super::pipeline::BASE_ALIGNMENT;
+use super::memory::download;
+use super::tables::TableCache;
 use super::work::{Request, Work};
 use crate::decode::Checkpoint;
 use crate::error::{Error, Result, quoted};
+use crate::load::BLOCK_ALIGNMENT;
 
 /// Alignment of outputs, and what they are filled with before a run, so that a byte that no
 /// kernel writes shows.
@@ -74,24 +76,29 @@ impl Decoder {
                 base: bases.len() as u64,
             });
             bases.extend_from_slice(tensor.base_of_blocks(blocks)?);
-            bases.resize(bases.len().next_multiple_of(BASE_ALIGNMENT), 0);
+            bases.resize(bases.len().next_multiple_of(BLOCK_ALIGNMENT as usize), 0);
         }
-        let bases = upload(&bases)?;
+        bases.resize(bases.len().max(1), 0);
+        let bases = DeviceBuffer::from_slice(&bases).map_err(gpu("hold the base"))?;
         requests.iter_mut().for_each(|request| request.base += bases.as_device_ptr().as_raw());
-        let mut work = engine.prepare(Work::new(&checkpoint.index, &requests)?)?;
+        // The copies above may be under way, on the default stream, which this one does not wait for.
+        CurrentContext::synchronize().map_err(gpu("hold the payload"))?;
         let stream = Stream::new(StreamFlags::NON_BLOCKING, None).map_err(gpu("make a stream"))?;
+        let work = Work::new(&checkpoint.index, &requests, &TableCache::default())?;
+        let work = engine.prepare(work, &stream)?;
         let event = || Event::new(EventFlags::DEFAULT).map_err(gpu("make an event"));
         let (start, stop) = (event()?, event()?);
         let mut milliseconds = Vec::with_capacity(runs);
         for _ in 0..runs {
             start.record(&stream).map_err(gpu("record an event"))?;
             // SAFETY: payload and output live until the stream has been waited for.
-            unsafe { engine.launch(&mut work, &stream)? };
+            unsafe { engine.launch(work.plan(), &stream)? };
             stop.record(&stream).map_err(gpu("record an event"))?;
             stop.synchronize().map_err(gpu("decode"))?;
             let elapsed = stop.elapsed_time_f32(&start).map_err(gpu("tell the time"))?;
             milliseconds.push(elapsed);
-            engine.rewind(&mut work, &stream)?;
+            // SAFETY: the work does as well.
+            unsafe { engine.rewind(work.plan(), &stream)? };
         }
         stream.synchronize().map_err(gpu("decode"))?;
         engine.check(&work, &checkpoint.index)?;
@@ -113,7 +120,7 @@ impl Decoder {
             milliseconds,
             decoded_bytes: tensors.iter().map(|tensor| tensor.bytes).sum(),
             payload_bytes: checkpoint.payload_or_zero().len() as u64,
-            launches: work.launch_count(),
+            launches: work.plan().launch_count(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Which kernel decodes which block: the work of a decode as the kernels take it. Nothing here
 //! talks to a device, so that tests run the same work through the emulator.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
@@ -9,18 +10,15 @@ use codec::device::staging::WarpMemory;
 use codec::device::{
     BlockTask, KernelTable, PlaneSpecs, ReferenceTask, TaskGroup, TileTask, arrangement, plane_kind,
 };
-use codec::pair::expand_for_kernels;
-use codec::rans::DecodeTable;
 use codec::reference::packed;
 use codec::split::{ElementLayout, Width};
 use codec::tile::TiledBlock;
 
 use super::classes::ClassWork;
+use super::tables::TableCache;
 use crate::decode::layout_of;
 use crate::error::{Error, Result};
-use crate::format::{
-    Index, PlanRecord, PlaneRecord, TensorRecord, TilingRecord, decode_frequencies,
-};
+use crate::format::{Index, PlanRecord, PlaneRecord, TensorRecord, TilingRecord};
 
 /// Blocks of a tensor that are to be decoded.
 #[derive(Debug, Clone)]
@@ -97,8 +95,8 @@ type Bucket = BTreeMap<(Kernel, u32), Vec<BlockTask>>;
 
 impl Work {
     /// The work of `requests`, which name blocks of a validated index.
-    pub(crate) fn new(index: &Index, requests: &[Request]) -> Result<Self> {
-        let mut builder = Builder { index, work: Self::default(), tables: BTreeMap::new() };
+    pub(crate) fn new(index: &Index, requests: &[Request], known: &TableCache) -> Result<Self> {
+        let mut builder = Builder { index, known, work: Self::default(), tables: BTreeMap::new() };
         let mut buckets = Bucket::new();
         for request in requests {
             builder.add(request, &mut buckets)?;
@@ -157,8 +155,18 @@ impl TileWork {
     }
 }
 
+/// What the blocks of a plan share.
+struct PreparedPlan {
+    /// The position of its specs.
+    specs: u32,
+    bucket: (Kernel, u32),
+    /// The kernels' number of each plane's table, or of its classes.
+    tables: Vec<Option<u32>>,
+}
+
 struct Builder<'a> {
     index: &'a Index,
+    known: &'a TableCache,
     work: Work,
     /// Tables of the index that have a position among the kernels' tables.
     tables: BTreeMap<u32, u32>,
@@ -170,18 +178,8 @@ impl Builder<'_> {
         let invalid =
             || Error::Internal { detail: format!("tensor {} was not validated", record.name) };
         let layout = layout_of(record).ok_or_else(invalid)?;
-        let first_specs = self.work.specs.len();
-        let (mut plans, mut classes) = (Vec::new(), Vec::new());
-        for plan in &record.plans {
-            let tables = self.plan_tables(record, plan, request.blocks.len())?;
-            let layout = plan.coded_layout(layout).ok_or_else(invalid)?;
-            self.work.specs.push(plane_specs(record, layout, plan, &tables));
-            let table = tables.iter().rev().flatten().next().copied().unwrap_or(0);
-            let kernel = kernel_for(layout, record.states_per_lane, plan);
-            // The general kernel looks its tables up itself, so its tasks need no grouping.
-            plans.push((kernel.clone(), if kernel.general { 0 } else { table }));
-            classes.push(tables);
-        }
+        // Of the plans that the blocks follow, by number.
+        let mut plans: BTreeMap<usize, PreparedPlan> = BTreeMap::new();
         let width = u64::from(record.width);
         let elements = record.bytes / width;
         let mut block_at = request.payload;
@@ -191,6 +189,11 @@ impl Builder<'_> {
             let count = u64::from(record.block_elements).min(elements - first);
             let skipped = request.blocks.start as u64 * u64::from(record.block_elements) * width;
             let plan = usize::from(block.plan);
+            if let Entry::Vacant(new) = plans.entry(plan) {
+                let prepared = self.prepare_plan(record, plan, request.blocks.len());
+                new.insert(prepared?.ok_or_else(invalid)?);
+            }
+            let prepared = &plans[&plan];
             let status = self.work.blocks.len() as u32;
             let out = request.out + first * width - skipped;
             let tiles = record.tiled_block(number, count as usize, &record.plans[plan]);
@@ -202,7 +205,13 @@ impl Builder<'_> {
             let (out, first) = match &tiles {
                 Some(tiles) => {
                     let position = first_of_request as usize;
-                    self.fill_choices(record, &record.plans[plan], &classes[plan], tiles, position);
+                    self.fill_choices(
+                        record,
+                        &record.plans[plan],
+                        &prepared.tables,
+                        tiles,
+                        position,
+                    );
                     (self.work.tiles.add(tiles, out, status), first_of_request)
                 }
                 None => (out, first_in_tensor),
@@ -212,14 +221,14 @@ impl Builder<'_> {
                 out,
                 block_bytes: block.bytes,
                 elements: count as u32,
-                specs: (first_specs + plan) as u32,
+                specs: prepared.specs,
                 status,
                 first,
             };
             let base = request.base + first_in_tensor * width - skipped;
             self.add_reference(layout, &record.plans[plan], base, (elements_at, count * width));
             self.work.blocks.push((request.tensor, number));
-            buckets.entry(plans[plan].clone()).or_default().push(task);
+            buckets.entry(prepared.bucket.clone()).or_default().push(task);
             block_at += u64::from(block.bytes);
         }
         // Kernels without streams still copy a table, which must exist.
@@ -227,6 +236,27 @@ impl Builder<'_> {
             self.work.tables.push(EMPTY_TABLE);
         }
         Ok(())
+    }
+
+    /// What the blocks share that follow the plan with this number; `blocks` of the tensor are to be
+    /// decoded. `None` for a plan that does not fit its tensor.
+    fn prepare_plan(
+        &mut self,
+        record: &TensorRecord,
+        plan: usize,
+        blocks: usize,
+    ) -> Result<Option<PreparedPlan>> {
+        let plan = &record.plans[plan];
+        let layout = layout_of(record).and_then(|layout| plan.coded_layout(layout));
+        let Some(layout) = layout else { return Ok(None) };
+        let tables = self.plan_tables(record, plan, blocks)?;
+        let specs = self.work.specs.len() as u32;
+        self.work.specs.push(plane_specs(record, layout, plan, &tables));
+        let table = tables.iter().rev().flatten().next().copied().unwrap_or(0);
+        let kernel = kernel_for(layout, record.states_per_lane, plan);
+        // The general kernel looks its tables up itself, so its tasks need no grouping.
+        let table = if kernel.general { 0 } else { table };
+        Ok(Some(PreparedPlan { specs, bucket: (kernel, table), tables }))
     }
 
     /// Adds what is to be done to a block of so many bytes at `out`, if its plan has a reference.
@@ -302,14 +332,7 @@ impl Builder<'_> {
         if let Some(&number) = self.tables.get(&id) {
             return Ok(number);
         }
-        let record = &self.index.tables[id as usize];
-        let frequencies = decode_frequencies(&record.frequencies)
-            .map_err(|detail| Error::Internal { detail: format!("table {id}: {detail}") })?;
-        let table = DecodeTable::new(&frequencies);
-        self.work.tables.push(KernelTable {
-            entries: table.entries().map(|entry| entry.0),
-            expanded: expand_for_kernels(&record.ranks.unwrap_or_default()),
-        });
+        self.work.tables.push(*self.known.get(self.index, id)?);
         let number = self.work.tables.len() as u32 - 1;
         self.tables.insert(id, number);
         Ok(number)

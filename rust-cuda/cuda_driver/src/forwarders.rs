@@ -106,6 +106,7 @@ forward! {
     cuMemHostRegister_v2(p: *mut c_void, bytesize: usize, flags: c_uint);
     cuMemHostUnregister(p: *mut c_void);
     cuMemPrefetchAsync(dev_ptr: CUdeviceptr, count: usize, dst_device: CUdevice, h_stream: CUstream);
+    cuMemcpy2DAsync_v2(p_copy: *const CUDA_MEMCPY2D, h_stream: CUstream);
     cuMemcpy2D_v2(p_copy: *const CUDA_MEMCPY2D);
     cuMemcpyAtoH_v2(dst_host: *mut c_void, src_array: CUarray, src_offset: usize, byte_count: usize);
     cuMemcpyDtoDAsync_v2(dst_device: CUdeviceptr, src_device: CUdeviceptr, byte_count: usize, h_stream: CUstream);

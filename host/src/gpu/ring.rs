@@ -1,0 +1,143 @@
+//! Pinned host memory with device memory and a stream to go with it, kept for the next load: to pin
+//! memory takes longer than to send gigabytes through it.
+
+use std::ffi::c_void;
+use std::sync::{Mutex, PoisonError};
+
+use cuda_driver::cust::event::{Event, EventFlags};
+use cuda_driver::cust::memory::DeviceBuffer;
+use cuda_driver::cust::stream::{Stream, StreamFlags};
+use cuda_driver::raw::{CU_MEMHOSTREGISTER_PORTABLE, cuMemHostRegister_v2, cuMemHostUnregister};
+use memmap2::MmapMut;
+
+use super::device::{driver, gpu};
+use crate::error::{Error, Result};
+
+/// Pinned memory begins with a page, as direct reads need it.
+pub(super) struct Pinned(MmapMut);
+
+impl Pinned {
+    /// So many bytes of zeros, at least one, pinned for the current context.
+    fn new(bytes: usize) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::Gpu {
+            action: format!("have {bytes} bytes of host memory to pin"),
+            detail: error.to_string(),
+        };
+        let mut map = MmapMut::map_anon(bytes).map_err(failed)?;
+        // Large pages are pinned much faster; without them it works as well.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
+        // The pages come into being here, on this thread, and not one by one within the driver.
+        map.fill(0);
+        let place = map.as_mut_ptr().cast::<c_void>();
+        // SAFETY: the memory is mapped, has so many bytes, and stays mapped until it is unregistered
+        // when this is dropped.
+        let answer = unsafe { cuMemHostRegister_v2(place, bytes, CU_MEMHOSTREGISTER_PORTABLE) };
+        driver(answer, &format!("pin {bytes} bytes of host memory"))?;
+        Ok(Self(map))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // SAFETY: the memory was registered when this was made; the slot that owns it has waited for
+        // its stream. A context that is lost has no registrations left, and says so.
+        let _ = unsafe { cuMemHostUnregister(self.0.as_mut_ptr().cast()) };
+    }
+}
+
+/// One batch's place on its way to the device.
+pub(super) struct Slot {
+    // The stream first: it is waited for before the memory goes away, in `drop`.
+    pub(super) stream: Stream,
+    pub(super) pinned: Pinned,
+    /// As many bytes as are pinned.
+    pub(super) staging: DeviceBuffer<u8>,
+    /// Decoded blocks of which parts are wanted, and coded elements; grows with what batches need.
+    pub(super) scratch: Option<DeviceBuffer<u8>>,
+    /// Around the copy, and behind the kernels.
+    pub(super) events: [Event; 3],
+}
+
+impl Slot {
+    fn new(bytes: usize) -> Result<Self> {
+        let event = || Event::new(EventFlags::DEFAULT).map_err(gpu("make an event"));
+        let stream = Stream::new(StreamFlags::NON_BLOCKING, None).map_err(gpu("make a stream"))?;
+        // SAFETY: kernels read only what a copy before them has written.
+        let staging = unsafe { DeviceBuffer::uninitialized(bytes) };
+        let staging = staging.map_err(gpu("allocate memory for compressed blocks"))?;
+        Ok(Self {
+            stream,
+            pinned: Pinned::new(bytes)?,
+            staging,
+            scratch: None,
+            events: [event()?, event()?, event()?],
+        })
+    }
+
+    /// The address of at least so many bytes of scratch memory, a multiple of 256.
+    pub(super) fn scratch(&mut self, bytes: u64) -> Result<u64> {
+        let bytes = bytes as usize;
+        if self.scratch.as_ref().is_none_or(|scratch| scratch.len() < bytes) {
+            self.scratch = None;
+            // SAFETY: every byte is written by a kernel before it is read.
+            let scratch = unsafe { DeviceBuffer::uninitialized(bytes.next_power_of_two().max(1)) };
+            self.scratch = Some(scratch.map_err(gpu("allocate memory for parts of tensors"))?);
+        }
+        Ok(self.scratch.as_ref().map_or(0, |scratch| scratch.as_device_ptr().as_raw()))
+    }
+
+    pub(super) fn device_bytes(&self) -> u64 {
+        (self.staging.len() + self.scratch.as_ref().map_or(0, |scratch| scratch.len())) as u64
+    }
+}
+
+impl Drop for Slot {
+    /// After an error, kernels and copies may still be under way: they end before what they work on is
+    /// freed.
+    fn drop(&mut self) {
+        // A device that is lost does nothing any more.
+        let _ = self.stream.synchronize();
+    }
+}
+
+/// Slots that no load is using.
+#[derive(Default)]
+pub(super) struct Ring(Mutex<Vec<Slot>>);
+
+impl Ring {
+    /// Gives up the slots that a load with `count` slots of so many bytes has no use for, so that there
+    /// is never more pinned memory than it may have.
+    pub(super) fn trim(&self, bytes: usize, count: usize) {
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spares.retain(|slot| slot.pinned.bytes().len() == bytes);
+        spares.truncate(count);
+    }
+
+    /// A slot with so many bytes of pinned memory.
+    pub(super) fn take(&self, bytes: usize) -> Result<Slot> {
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let spare = spares.iter().position(|slot| slot.pinned.bytes().len() == bytes);
+        let spare = spare.map(|at| spares.swap_remove(at));
+        drop(spares);
+        spare.map_or_else(|| Slot::new(bytes), Ok)
+    }
+
+    /// Keeps a slot whose stream is done.
+    pub(super) fn give_back(&self, slot: Slot) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+    }
+
+    /// Frees all slots that no load is using.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
