@@ -46,7 +46,10 @@ fn main() -> ExitCode {
         _ => Err("say `memory` or `lost`".into()),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            println!("everything is dropped");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("gpu_faults: {error}");
             ExitCode::FAILURE
@@ -88,7 +91,10 @@ fn without_memory() -> Result<(), Failure> {
         let outcome = decoder.decode_all(&all);
         drop(hog);
         let what = match outcome {
-            Ok(_) => "decoded".to_owned(),
+            Ok(decoded) => {
+                drop(decoded);
+                "decoded".to_owned()
+            }
             Err(error) if error.kind() == ErrorKind::Gpu => {
                 refused += 1;
                 error.to_string()
@@ -151,7 +157,10 @@ fn lost() -> Result<(), Failure> {
     };
     expect_error("decoding", decoder.decode_all(&all).map(drop))?;
     expect_error("reading a tensor", on_device[0].to_host().map(drop))?;
+    // They belong to the decoder's context.
+    drop((stream, module));
     drop(on_device);
+    println!("dropping the decoder");
     drop(decoder);
     // A new decoder may be had or not; what matters is that asking is no panic.
     match Decoder::new(0) {

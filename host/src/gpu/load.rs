@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::engine::Engine;
 use super::output::decode_parts;
 use super::tensor::{Allocation, DeviceMemory, DeviceTensor};
@@ -43,5 +45,5 @@ pub(crate) fn load_to_gpu(
         let memory = DeviceMemory::Device { allocation, offset: tensor.part.out };
         DeviceTensor::new(tensor, memory)
     };
-    Ok((selection.tensors.iter().map(place).collect(), report))
+    Ok((selection.tensors.par_iter().with_min_len(256).map(place).collect(), report))
 }

@@ -2,6 +2,7 @@
 //! memory takes longer than to send gigabytes through it.
 
 use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::sync::{Mutex, PoisonError};
 
 use cuda_driver::cust::event::{Event, EventFlags};
@@ -14,7 +15,7 @@ use super::device::{driver, gpu};
 use crate::error::{Error, Result};
 
 /// Pinned memory begins with a page, as direct reads need it.
-pub(super) struct Pinned(MmapMut);
+pub(super) struct Pinned(ManuallyDrop<MmapMut>);
 
 impl Pinned {
     /// So many bytes of zeros, at least one, pinned for the current context.
@@ -34,7 +35,7 @@ impl Pinned {
         // when this is dropped.
         let answer = unsafe { cuMemHostRegister_v2(place, bytes, CU_MEMHOSTREGISTER_PORTABLE) };
         driver(answer, &format!("pin {bytes} bytes of host memory"))?;
-        Ok(Self(map))
+        Ok(Self(ManuallyDrop::new(map)))
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -49,8 +50,14 @@ impl Pinned {
 impl Drop for Pinned {
     fn drop(&mut self) {
         // SAFETY: the memory was registered when this was made; the slot that owns it has waited for
-        // its stream. A context that is lost has no registrations left, and says so.
-        let _ = unsafe { cuMemHostUnregister(self.0.as_mut_ptr().cast()) };
+        // its stream.
+        let answer = unsafe { cuMemHostUnregister(self.0.as_mut_ptr().cast()) };
+        // A context that is lost does not give it back, and the driver may come to it at the process'
+        // end: then it stays mapped.
+        if driver(answer, "give pinned memory back").is_ok() {
+            // SAFETY: nobody uses it after this.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::rows::Rows;
 use crate::decode::Tensor;
 use crate::error::{Error, Result, quoted};
@@ -117,8 +119,11 @@ pub(crate) fn batches<'a>(
     limits: &Limits,
 ) -> Result<Vec<Batch<'a>>> {
     let mut batches: Vec<Batch<'a>> = vec![Batch::default()];
-    for part in parts {
-        for piece in pieces(part, checksums, limits)? {
+    // Thousands of small tensors take longer to cut up than their bytes take on the bus.
+    let by_part: Result<Vec<Vec<Piece<'a>>>> =
+        parts.par_iter().with_min_len(256).map(|part| pieces(part, checksums, limits)).collect();
+    for pieces in by_part? {
+        for piece in pieces {
             let cost = piece.cost();
             let fits = batches.last().is_some_and(|batch| batch.fits(&piece, &cost, limits));
             if !fits {

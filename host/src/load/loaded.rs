@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::host;
@@ -18,7 +18,8 @@ use crate::safetensors::Dtype;
 pub struct LoadedCheckpoint {
     path: PathBuf,
     tensors: Vec<DeviceTensor>,
-    by_name: HashMap<String, usize>,
+    /// Made when a name is first asked for.
+    by_name: OnceLock<HashMap<String, usize>>,
     report: LoadReport,
 }
 
@@ -34,9 +35,7 @@ impl std::fmt::Debug for LoadedCheckpoint {
 
 impl LoadedCheckpoint {
     fn new(path: &Path, tensors: Vec<DeviceTensor>, report: LoadReport) -> Self {
-        let names = tensors.iter().enumerate();
-        let by_name = names.map(|(number, tensor)| (tensor.name().to_owned(), number)).collect();
-        Self { path: path.to_owned(), tensors, by_name, report }
+        Self { path: path.to_owned(), tensors, by_name: OnceLock::new(), report }
     }
 
     /// What was loaded, in the order of the file.
@@ -51,7 +50,8 @@ impl LoadedCheckpoint {
     /// When it was not loaded; the error suggests similar names.
     pub fn tensor(&self, name: &str) -> Result<&DeviceTensor> {
         let names = || self.tensors.iter().map(DeviceTensor::name);
-        let number = self.by_name.get(name);
+        let numbered = || names().enumerate().map(|(number, name)| (name.to_owned(), number));
+        let number = self.by_name.get_or_init(|| numbered().collect()).get(name);
         let number = number.ok_or_else(|| Error::tensor_not_found(&self.path, name, names()))?;
         Ok(&self.tensors[*number])
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use glob::Pattern;
+use rayon::prelude::*;
 
 use super::batches::Part;
 use super::options::{LoadOptions, Shard};
@@ -50,11 +51,13 @@ impl<'a> Selection<'a> {
         checkpoint.require_base()?;
         let slicer = options.shard.as_ref().map(Slicer::new).transpose()?;
         let mut selection = Self { tensors: Vec::new(), total: 0 };
-        for tensor in named(checkpoint, &options.tensors)? {
-            let (rows, shape) = match &slicer {
-                Some(slicer) => slicer.slice(&tensor)?,
-                None => (Rows::all(tensor.byte_len()), tensor.shape().to_vec()),
-            };
+        let slice = |tensor: &Tensor<'_>| match &slicer {
+            Some(slicer) => slicer.slice(tensor),
+            None => Ok((Rows::all(tensor.byte_len()), tensor.shape().to_vec())),
+        };
+        let named = named(checkpoint, &options.tensors)?;
+        let sliced: Result<Vec<_>> = named.par_iter().with_min_len(256).map(slice).collect();
+        for (tensor, (rows, shape)) in named.into_iter().zip(sliced?) {
             selection.push(tensor, rows, shape);
         }
         Ok(selection)
