@@ -23,6 +23,8 @@ const TABLES: usize = 12;
 const CLUSTER_ROUNDS: usize = 4;
 /// Rows whose costs are added up before they are added to those of the columns.
 const TOGETHER: usize = 4;
+/// Rows that get their class at a time.
+const ROWS_TOGETHER: usize = 32;
 /// Bits that another table of a tensor must save.
 const LEAST_TABLE_GAIN: f32 = 64.0;
 
@@ -100,14 +102,7 @@ impl<'a> Sample<'a> {
     /// Moves rows, then columns, to the classes that code them in the fewest bits.
     pub(super) fn reassign(&mut self, tables: &[Bits]) {
         let columns = self.subject.columns;
-        let by_row = row_costs(&self.classes, tables);
-        let prior = prior_bits(&self.classes.rows, self.classes.row_count);
-        for (row, symbols) in self.symbols.chunks_exact(columns).enumerate() {
-            self.classes.rows[row] = level().run(
-                #[inline(always)]
-                || nearest_row(&self.classes, &by_row, &prior, symbols),
-            );
-        }
+        RowCosts::new(&self.classes, tables).assign(&self.symbols, &mut self.classes.rows);
         let by_column = column_costs(&self.classes, tables);
         let prior = prior_bits(&self.classes.columns, self.classes.column_count);
         let mut sums = vec![prior; columns];
@@ -146,47 +141,81 @@ fn add_column_costs(sums: &mut [CostRow], by_column: &[CostRow], rows: &[u8], sy
     }
 }
 
-/// The class of a row that codes `symbols` in the fewest bits.
-#[inline(always)]
-pub(super) fn nearest_row(
-    classes: &Classes,
-    by_row: &[CostRow],
-    prior: &CostRow,
-    symbols: &[u8],
-) -> u8 {
-    let costs =
-        |symbol: u8, column: u8| &by_row[usize::from(column) * ALPHABET + usize::from(symbol)];
-    // Two sums, so that one addition need not wait for the other.
-    let (mut sum, mut odd) = (*prior, [0.0; CLASSES]);
-    let (symbols, last) = symbols.as_chunks();
-    let (columns, last_columns) = classes.columns.as_chunks();
-    for (&[a, b], &[column_a, column_b]) in symbols.iter().zip(columns) {
-        sum = added(&sum, costs(a, column_a));
-        odd = added(&odd, costs(b, column_b));
+/// What a tensor's symbols cost in each row class.
+pub(super) struct RowCosts {
+    /// Bits of saying the class of a row.
+    prior: CostRow,
+    row_count: usize,
+    columns: usize,
+    /// For each column class its columns, and for each symbol its bits in each row class.
+    by_column: Vec<(Vec<u32>, Box<[CostRow; ALPHABET]>)>,
+}
+
+impl RowCosts {
+    /// The costs with the tables that `classes` have chosen.
+    pub(super) fn new(classes: &Classes, tables: &[Bits]) -> Self {
+        let mut by_column: Vec<_> = (0..classes.column_count)
+            .map(|_| (Vec::new(), Box::new([[0.0; CLASSES]; ALPHABET])))
+            .collect();
+        for (column, &class) in classes.columns.iter().enumerate() {
+            by_column[usize::from(class)].0.push(column as u32);
+        }
+        for (pair, &table) in classes.choice.iter().enumerate() {
+            let (row, column) = (pair / classes.column_count, pair % classes.column_count);
+            for (costs, bits) in by_column[column].1.iter_mut().zip(&tables[table]) {
+                costs[row] = *bits;
+            }
+        }
+        Self {
+            prior: prior_bits(&classes.rows, classes.row_count),
+            row_count: classes.row_count,
+            columns: classes.columns.len(),
+            by_column,
+        }
     }
-    for (&symbol, &column) in last.iter().zip(last_columns) {
-        odd = added(&odd, costs(symbol, column));
+
+    /// The classes that code whole rows of symbols in the fewest bits, to `classes`.
+    pub(super) fn assign(&self, symbols: &[u8], classes: &mut [u8]) {
+        let some = symbols.chunks(ROWS_TOGETHER * self.columns);
+        for (symbols, classes) in some.zip(classes.chunks_mut(ROWS_TOGETHER)) {
+            level().run(
+                #[inline(always)]
+                || self.assign_some(symbols, classes),
+            );
+        }
     }
-    let sum = added(&sum, &odd);
-    cheapest(sum[..classes.row_count].iter().copied()) as u8
+
+    /// The same for a few rows, column class by column class, so that the costs of one stay in the
+    /// nearest cache.
+    #[inline(always)]
+    fn assign_some(&self, symbols: &[u8], classes: &mut [u8]) {
+        let mut sums = [self.prior; ROWS_TOGETHER];
+        for (columns, costs) in &self.by_column {
+            let (pairs, last) = columns.as_chunks::<2>();
+            for (symbols, sum) in symbols.chunks_exact(self.columns).zip(&mut sums) {
+                let cost = |column: u32| &costs[usize::from(symbols[column as usize])];
+                // Two sums, so that one addition need not wait for the other.
+                let mut odd = [0.0; CLASSES];
+                for &[first, second] in pairs {
+                    *sum = added(sum, cost(first));
+                    odd = added(&odd, cost(second));
+                }
+                for &column in last {
+                    odd = added(&odd, cost(column));
+                }
+                *sum = added(sum, &odd);
+            }
+        }
+        for (class, sum) in classes.iter_mut().zip(&sums) {
+            *class = cheapest(sum[..self.row_count].iter().copied()) as u8;
+        }
+    }
 }
 
 /// Both, class by class.
 #[inline(always)]
 fn added(a: &CostRow, b: &CostRow) -> CostRow {
     std::array::from_fn(|class| a[class] + b[class])
-}
-
-/// For each column class and symbol, its bits in each row class.
-pub(super) fn row_costs(classes: &Classes, tables: &[Bits]) -> Vec<CostRow> {
-    let mut costs = vec![[0.0; CLASSES]; classes.column_count * ALPHABET];
-    for (pair, &table) in classes.choice.iter().enumerate() {
-        let (row, column) = (pair / classes.column_count, pair % classes.column_count);
-        for (costs, bits) in costs[column * ALPHABET..].iter_mut().zip(&tables[table]) {
-            costs[row] = *bits;
-        }
-    }
-    costs
 }
 
 /// For each row class and symbol, its bits in each column class.
@@ -202,7 +231,7 @@ fn column_costs(classes: &Classes, tables: &[Bits]) -> Vec<CostRow> {
 }
 
 /// Bits that saying the class of a row takes, by how many are of it.
-pub(super) fn prior_bits(members: &[u8], count: usize) -> CostRow {
+fn prior_bits(members: &[u8], count: usize) -> CostRow {
     let mut counts = [0u32; CLASSES];
     members.iter().for_each(|&class| counts[usize::from(class)] += 1);
     let mut bits = [0.0; CLASSES];

@@ -6,12 +6,11 @@ use rayon::prelude::*;
 
 use super::TensorClasses;
 use super::exact::find_exact_rows;
-use super::sample::{Sample, nearest_row, prior_bits, row_costs};
+use super::sample::{RowCosts, Sample};
 use super::shared::SharedTables;
 use super::subject::{Subject, SymbolKind};
 use crate::encode::tables::{Table, TablePool, cost_of_many};
 use crate::format::ClassesRecord;
-use crate::simd::level;
 
 /// Elements that a thread classifies at a time.
 const JOB_ELEMENTS: usize = 1 << 18;
@@ -29,8 +28,7 @@ pub(super) struct Classified<'a> {
 /// Gives every row of the sample's tensor its class, and counts its symbols.
 pub(super) fn classify<'a>(sample: Sample<'a>, shared: &SharedTables) -> Classified<'a> {
     let Sample { subject, classes, .. } = sample;
-    let by_row = row_costs(&classes, &shared.bits);
-    let prior = prior_bits(&classes.rows, classes.row_count);
+    let costs = RowCosts::new(&classes, &shared.bits);
     let rows_per_job = (JOB_ELEMENTS / subject.columns).max(1);
     let jobs: Vec<(Vec<u8>, Vec<[u64; ALPHABET]>)> = (0..subject.rows.div_ceil(rows_per_job))
         .into_par_iter()
@@ -39,18 +37,14 @@ pub(super) fn classify<'a>(sample: Sample<'a>, shared: &SharedTables) -> Classif
             let end = subject.rows.min((job + 1) * rows_per_job);
             subject.symbols(job * rows_per_job..end, &mut symbols);
             let mut counts = vec![[0u32; ALPHABET]; shared.bits.len()];
-            let count_row = |symbols: &[u8]| {
-                let class = level().run(
-                    #[inline(always)]
-                    || nearest_row(&classes, &by_row, &prior, symbols),
-                );
+            let mut rows = vec![0; symbols.len() / subject.columns];
+            costs.assign(&symbols, &mut rows);
+            for (symbols, &class) in symbols.chunks_exact(subject.columns).zip(&rows) {
                 let choice = &classes.choice[usize::from(class) * classes.column_count..];
                 for (&symbol, &column) in symbols.iter().zip(&classes.columns) {
                     counts[choice[usize::from(column)]][usize::from(symbol)] += 1;
                 }
-                class
-            };
-            let rows = symbols.chunks_exact(subject.columns).map(count_row).collect();
+            }
             (rows, counts.into_iter().map(|counts| counts.map(u64::from)).collect())
         })
         .collect();
