@@ -25,10 +25,30 @@ const CLUSTER_ROUNDS: usize = 4;
 const TOGETHER: usize = 4;
 /// Rows that get their class at a time.
 const ROWS_TOGETHER: usize = 32;
+/// Rows that a [`Part`] takes, or leaves, together.
+const BAND_ROWS: usize = 32;
 /// Bits that another table of a tensor must save.
 const LEAST_TABLE_GAIN: f32 = 64.0;
 
 const _: () = assert!(TABLES <= MAX_CLASS_TABLES);
+
+/// Which rows of a sample are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part {
+    /// All of them.
+    All,
+    /// Every other band of rows, one of them this number.
+    Half(usize),
+}
+
+impl Part {
+    fn takes(self, band: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Half(one) => band % 2 == one % 2,
+        }
+    }
+}
 
 /// What a class pair's symbol costs, for all classes of the other side at once.
 pub(super) type CostRow = [f32; CLASSES];
@@ -66,12 +86,12 @@ impl<'a> Sample<'a> {
         Self { subject, symbols, classes }
     }
 
-    /// Counts of the symbols of each pair of classes.
-    pub(super) fn histograms(&self) -> Vec<Histogram> {
+    /// Counts of the symbols of each pair of classes, in the rows that `part` takes.
+    fn histograms(&self, part: Part) -> Vec<Histogram> {
         let classes = &self.classes;
         let mut counts = vec![[0u32; ALPHABET]; classes.row_count * classes.column_count];
-        let rows = self.symbols.chunks_exact(self.subject.columns);
-        for (symbols, &row) in rows.zip(&classes.rows) {
+        let rows = self.symbols.chunks_exact(self.subject.columns).zip(&classes.rows).enumerate();
+        for (_, (symbols, &row)) in rows.filter(|(row, _)| part.takes(row / BAND_ROWS)) {
             let counts = &mut counts[usize::from(row) * classes.column_count..];
             for (&symbol, &column) in symbols.iter().zip(&classes.columns) {
                 counts[usize::from(column)][usize::from(symbol)] += 1;
@@ -82,7 +102,7 @@ impl<'a> Sample<'a> {
 
     /// Tables that suit the first classes.
     pub(super) fn first_tables(&self) -> Vec<Histogram> {
-        let histograms = self.histograms();
+        let histograms = self.histograms(Part::All);
         let columns = self.classes.column_count;
         let mut order: Vec<usize> = (0..histograms.len()).collect();
         order.sort_by_key(|pair| (pair / columns + pair % columns, *pair));
@@ -90,24 +110,33 @@ impl<'a> Sample<'a> {
     }
 
     /// Gives each pair of classes one of at most [`TABLES`] of the tables, and adds what each codes
-    /// to `sums`.
-    pub(super) fn choose_tables(&mut self, tables: &[Bits], sums: &mut [Histogram]) {
-        let histograms = self.histograms();
+    /// to `sums`, both in the rows that `part` takes.
+    pub(super) fn choose_tables(&mut self, tables: &[Bits], part: Part, sums: &mut [Histogram]) {
+        let histograms = self.histograms(part);
         self.classes.choice = choose_few(&histograms, tables);
         for (histogram, &table) in histograms.iter().zip(&self.classes.choice) {
             super::costs::add(&mut sums[table], histogram);
         }
     }
 
-    /// Moves rows, then columns, to the classes that code them in the fewest bits.
-    pub(super) fn reassign(&mut self, tables: &[Bits]) {
+    /// Moves rows, then columns, to the classes that code them in the fewest bits; the rows that
+    /// `part` takes, which also stand for the others.
+    pub(super) fn reassign(&mut self, tables: &[Bits], part: Part) {
         let columns = self.subject.columns;
-        RowCosts::new(&self.classes, tables).assign(&self.symbols, &mut self.classes.rows);
+        let costs = RowCosts::new(&self.classes, tables);
+        let bands = self.symbols.chunks(BAND_ROWS * columns);
+        let bands = || bands.clone().enumerate().filter(|(band, _)| part.takes(*band));
+        for (band, symbols) in bands() {
+            let rows = self.classes.rows.chunks_mut(BAND_ROWS).nth(band);
+            costs.assign(symbols, rows.unwrap_or_default());
+        }
         let by_column = column_costs(&self.classes, tables);
         let prior = prior_bits(&self.classes.columns, self.classes.column_count);
         let mut sums = vec![prior; columns];
-        let four = self.symbols.chunks(TOGETHER * columns).zip(self.classes.rows.chunks(TOGETHER));
-        for (symbols, rows) in four {
+        for (symbols, rows) in bands().flat_map(|(band, symbols)| {
+            let rows = self.classes.rows.chunks(BAND_ROWS).nth(band).unwrap_or_default();
+            symbols.chunks(TOGETHER * columns).zip(rows.chunks(TOGETHER))
+        }) {
             level().run(
                 #[inline(always)]
                 || add_column_costs(&mut sums, &by_column, rows, symbols),
@@ -195,15 +224,15 @@ impl RowCosts {
             for (symbols, sum) in symbols.chunks_exact(self.columns).zip(&mut sums) {
                 let cost = |column: u32| &costs[usize::from(symbols[column as usize])];
                 // Two sums, so that one addition need not wait for the other.
-                let mut odd = [0.0; CLASSES];
+                let (mut even, mut odd) = (*sum, [0.0; CLASSES]);
                 for &[first, second] in pairs {
-                    *sum = added(sum, cost(first));
+                    even = added(&even, cost(first));
                     odd = added(&odd, cost(second));
                 }
                 for &column in last {
                     odd = added(&odd, cost(column));
                 }
-                *sum = added(sum, &odd);
+                *sum = added(&even, &odd);
             }
         }
         for (class, sum) in classes.iter_mut().zip(&sums) {

@@ -4,13 +4,13 @@ use codec::constants::ALPHABET;
 use rayon::prelude::*;
 
 use super::costs::{Bits, Histogram, add, bits_of, cluster, cost};
-use super::sample::Sample;
+use super::sample::{Part, Sample};
 
 /// Tables of a kind.
 const TABLES: usize = 64;
 /// Rounds in which they are found from the tensors' own first tables.
-const CLUSTER_ROUNDS: usize = 8;
-/// Rounds in which rows and columns change their class.
+const CLUSTER_ROUNDS: usize = 6;
+/// Rounds in which rows and columns change their class: of half of the rows in turn, in the last of all.
 const ROUNDS: usize = 5;
 
 /// The tables of a kind of tensors.
@@ -39,11 +39,12 @@ impl SharedTables {
             let parts: Vec<Vec<Histogram>> = samples
                 .par_iter_mut()
                 .map(|sample| {
+                    let part = if round == ROUNDS { Part::All } else { Part::Half(round) };
                     if round > 0 {
-                        sample.reassign(&bits);
+                        sample.reassign(&bits, part);
                     }
                     let mut sums = vec![[0f32; ALPHABET]; bits.len()];
-                    sample.choose_tables(&bits, &mut sums);
+                    sample.choose_tables(&bits, part, &mut sums);
                     sums
                 })
                 .collect();
