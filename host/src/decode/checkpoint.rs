@@ -568,9 +568,12 @@ impl<'a> Tensor<'a> {
             checksums_left = later;
             jobs.push((chunk, wanted, now, own));
         }
-        jobs.into_par_iter().try_for_each(|(chunk, wanted, out, checksums)| {
+        let decode = |(chunk, wanted, out, checksums)| {
             self.decode_chunk(chunk, chunk_bytes(self, chunk)?, wanted, out, checksums)
-        })?;
+        };
+        // Of several errors the first in the file, whichever thread was faster.
+        let done: Vec<Result<()>> = jobs.into_par_iter().map(decode).collect();
+        done.into_iter().collect::<Result<()>>()?;
         Ok(checksums)
     }
 

@@ -160,13 +160,15 @@ impl<'a> Piece<'a> {
             rest = later;
             jobs.push((part, now));
         }
-        let checksums = jobs
+        let checksums: Vec<Result<Vec<u64>>> = jobs
             .into_par_iter()
             .map(|(part, out)| match gpu {
                 Some(_) => Ok(out.par_chunks(part.tensor.block_bytes()).map(xxh3).collect()),
                 None => part.tensor.decode_blocks(part.blocks.clone(), out),
             })
-            .collect::<Result<_>>()?;
+            .collect();
+        // Of several errors the first in the file, whichever thread was faster.
+        let checksums = checksums.into_iter().collect::<Result<_>>()?;
         Ok(DecodedPiece { piece: self, bytes, checksums })
     }
 }
