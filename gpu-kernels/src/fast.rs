@@ -4,22 +4,19 @@
 //! readable and its output writable for their lengths, shared memory is laid out as
 //! [`SharedLayout`] says, and all lanes of the warp call them together.
 
-use codec::constants::{BLOCK_ALIGNMENT, LANE_RUN_BYTES, LANES};
+use codec::constants::LANE_RUN_BYTES;
 use codec::device::staging::WarpMemory;
 use codec::device::{BlockTask, status};
-use codec::rans::{
-    SLOT_SHIFT, STATE_FACTOR, TableEntry, advance_parts, carried_by, is_first_state, needs_word,
-    take_word,
-};
+use codec::rans::carried_by;
 use codec::split::{merge_four_nibbles, unrotate_bytes, unrotate_halves};
-use cuda_std::bits::{byte_permute, multiply_wide};
-use cuda_std::shared::SharedAddress;
-use cuda_std::{global, kernel, warp};
+use cuda_std::bits::byte_permute;
+use cuda_std::{kernel, warp};
 
-use crate::escapes::{Escapes, MARK, VALUES_BYTES, announced, announced_by_all};
+use crate::escapes::{MARK, announced, announced_by_all};
 use crate::grid::{ALL_LANES, SharedLayout, Work, for_each_task};
+use crate::lanes::{Lanes, pack, pack_two};
 use crate::output::{replace_bits, store_run};
-use crate::ring::{Rings, Source};
+use crate::parts::Parts;
 
 /// One symbol per element.
 const SYMBOLS: u8 = codec::device::plane_kind::SYMBOLS;
@@ -33,7 +30,7 @@ const QUARTER: u32 = 4;
 
 /// The constants of a specialisation: bytes of an element, coding of its last plane, symbols of a
 /// lane in one group, raw planes to be staged (all others, or one of nibbles), rotation, states per
-/// lane.
+/// lane, how states are taken apart.
 struct Body<
     const WIDTH: u32,
     const CODING: u8,
@@ -41,6 +38,7 @@ struct Body<
     const RAW: usize,
     const ROTATED: bool,
     const S: usize,
+    const BY_PRODUCTS: bool,
 >;
 
 /// Elements that a symbol stands for.
@@ -53,6 +51,12 @@ const fn run_symbols(width: u32, coding: u8) -> u32 {
     LANE_RUN_BYTES as u32 / width / elements_per_symbol(coding)
 }
 
+/// Whether states are taken apart by products: measured, that is faster for pairs of nibbles only,
+/// whose merging keeps the other units busy.
+const fn by_products(coding: u8) -> bool {
+    coding == NIBBLE_PAIRS
+}
+
 impl<
     const WIDTH: u32,
     const CODING: u8,
@@ -60,7 +64,8 @@ impl<
     const RAW: usize,
     const ROTATED: bool,
     const S: usize,
-> Body<WIDTH, CODING, RUN, RAW, ROTATED, S>
+    const BY_PRODUCTS: bool,
+> Body<WIDTH, CODING, RUN, RAW, ROTATED, S, BY_PRODUCTS>
 {
     /// A unit is a group, or as many as it takes to have four steps.
     const UNIT_STEPS: u32 = if RUN < QUARTER { QUARTER } else { RUN };
@@ -74,13 +79,9 @@ impl<
         let Some(parts) = (unsafe { Parts::read::<WIDTH, CODING, RAW, S>(&task) }) else {
             return status::LENGTH;
         };
-        // SAFETY: the parts lie within the block, each followed by its padding.
-        let rings = unsafe { Rings::open(shared, parts.words, parts.raw()) };
-        let mut lanes =
-            Lanes::<RAW, RUN, S> { states: [0; S], rings, shared, below: 0, announced: 0 };
-        lanes.below = warp::lane_mask_lt();
-        // SAFETY: the states lie within the block, see `Parts::read`.
-        let bad_start = unsafe { lanes.read_states(parts.states) };
+        // SAFETY: the module's promise; the parts lie within the block.
+        let (mut lanes, bad_start) =
+            unsafe { Lanes::<RAW, RUN, S, BY_PRODUCTS>::open(&parts, shared) };
         let out_bytes = task.elements * WIDTH;
         let units = out_bytes.div_ceil(Self::GROUP_BYTES * Self::GROUPS_PER_UNIT);
         let mut unit = 0;
@@ -106,19 +107,26 @@ impl<
     }
 
     #[inline(always)]
-    unsafe fn decode_unit(lanes: &mut Lanes<RAW, RUN, S>, unit: u32, out: *mut u8, out_bytes: u32) {
+    unsafe fn decode_unit(
+        lanes: &mut Lanes<RAW, RUN, S, BY_PRODUCTS>,
+        unit: u32,
+        out: *mut u8,
+        out_bytes: u32,
+    ) {
         let none = [0; 4];
+        let table = [lanes.entries(); 4];
         // SAFETY: the module's promise; each quarter follows the one before.
         let groups = unsafe {
             let groups_left = out_bytes.div_ceil(Self::GROUP_BYTES) - unit * Self::GROUPS_PER_UNIT;
             let first = if groups_left < Self::GROUPS_PER_UNIT {
                 lanes.half_quarter(unit)
             } else {
-                lanes.quarter::<0>(unit)
+                lanes.quarter::<0>(unit, table)
             };
-            let second = if Self::UNIT_STEPS > 4 { lanes.quarter::<4>(unit) } else { none };
-            let third = if Self::UNIT_STEPS > 8 { lanes.quarter::<8>(unit) } else { none };
-            let fourth = if Self::UNIT_STEPS > 12 { lanes.quarter::<12>(unit) } else { none };
+            let second = if Self::UNIT_STEPS > 4 { lanes.quarter::<4>(unit, table) } else { none };
+            let third = if Self::UNIT_STEPS > 8 { lanes.quarter::<8>(unit, table) } else { none };
+            let fourth =
+                if Self::UNIT_STEPS > 12 { lanes.quarter::<12>(unit, table) } else { none };
             Self::merge(lanes, unit, out_bytes, [first, second, third, fourth])
         };
         let lane_at = warp::lane_id() * 16;
@@ -134,7 +142,7 @@ impl<
     /// A lane's runs of a unit, one or two, from its symbols and raw bytes.
     #[inline(always)]
     unsafe fn merge(
-        lanes: &mut Lanes<RAW, RUN, S>,
+        lanes: &mut Lanes<RAW, RUN, S, BY_PRODUCTS>,
         unit: u32,
         out_bytes: u32,
         s: [[u32; 4]; 4],
@@ -222,7 +230,11 @@ impl<
 
     /// Puts the bytes that the states carried over whatever was merged in their place.
     #[inline(always)]
-    unsafe fn fill_in_carried(parts: &Parts, lanes: &Lanes<RAW, RUN, S>, task: &BlockTask) {
+    unsafe fn fill_in_carried(
+        parts: &Parts,
+        lanes: &Lanes<RAW, RUN, S, BY_PRODUCTS>,
+        task: &BlockTask,
+    ) {
         // What other lanes have written must be there before it is added to.
         warp::sync_warp(ALL_LANES);
         let out = task.out as *mut u8;
@@ -253,278 +265,6 @@ impl<
     }
 }
 
-/// What a state holds after a symbol, before a refill, and a word with the symbol as its top byte.
-///
-/// The same as [`codec::rans::advance`], with products in the place of shifts: one takes a number
-/// apart at a bit, and multiplications have units of their own, which the other instructions of a step
-/// leave idle.
-///
-/// # Safety
-///
-/// The table's entries are at `entries`, and no thread writes there.
-#[inline(always)]
-unsafe fn take_symbol(entries: SharedAddress, state: u32) -> (u32, u32) {
-    const ENTRY_BYTES_SHIFT: u32 = 2;
-    let [slot, quotient] = multiply_wide(state, STATE_FACTOR);
-    let at = entries.offset(slot >> (SLOT_SHIFT - ENTRY_BYTES_SHIFT));
-    // SAFETY: a slot is below the table's size.
-    let entry = TableEntry(unsafe { at.load_u32_constant() });
-    let [symbol, offset] = multiply_wide(entry.0, TableEntry::FACTOR);
-    (advance_parts(quotient, entry.frequency(), offset), symbol)
-}
-
-/// The symbols of four words as the bytes of one.
-#[inline(always)]
-fn pack(symbols: [u32; 4]) -> u32 {
-    let [a, b, c, d] = symbols;
-    byte_permute(pack_two(a, b), pack_two(c, d), 0x5410)
-}
-
-/// The symbols of two words as the lowest bytes of one.
-#[inline(always)]
-fn pack_two(first: u32, second: u32) -> u32 {
-    byte_permute(first, second, 0x0073)
-}
-
-/// The parts of a block, checked against its length.
-struct Parts {
-    raw_start: *const u8,
-    /// Bytes of each raw plane that are stored; plane 0 is `carried` shorter than the others.
-    raw_length: u32,
-    /// Bytes of plane 0 that the states carry.
-    carried: u32,
-    states: *const u32,
-    words: Source,
-    word_count: u32,
-    escapes: Escapes,
-}
-
-const fn aligned(bytes: u32) -> u32 {
-    bytes.next_multiple_of(BLOCK_ALIGNMENT as u32)
-}
-
-impl Parts {
-    /// The layout of `docs/FORMAT.md`, section 4, for a block with one stream; `None` when the
-    /// parts do not fill the block exactly.
-    #[inline(always)]
-    unsafe fn read<const WIDTH: u32, const CODING: u8, const RAW: usize, const S: usize>(
-        task: &BlockTask,
-    ) -> Option<Self> {
-        const FOOTER: u32 = 8;
-        let block = task.block as *const u8;
-        if task.block_bytes < FOOTER {
-            return None;
-        }
-        let footer = block.wrapping_add((task.block_bytes - FOOTER) as usize).cast::<u32>();
-        // SAFETY: the block is long enough for its counts, see above.
-        let (words, escapes) =
-            unsafe { (global::load_u32(footer), global::load_u32(footer.add(1))) };
-        // So that nothing below overflows.
-        if words > task.block_bytes
-            || escapes > task.block_bytes
-            || task.block_bytes > 1 << 28
-            || !task.block_bytes.is_multiple_of(BLOCK_ALIGNMENT as u32)
-            || CODING != PAIRS && escapes > 0
-        {
-            return None;
-        }
-        let raw_bytes =
-            if CODING == NIBBLE_PAIRS { task.elements.div_ceil(2) } else { task.elements };
-        let room = (S * LANES * 2) as u32;
-        let carried = if RAW > 0 && raw_bytes >= room { room } else { 0 };
-        let states_at = match RAW as u32 {
-            0 => 0,
-            planes => aligned(raw_bytes - carried) + (planes - 1) * aligned(raw_bytes),
-        };
-        let words_at = states_at + (S * LANES * 4) as u32;
-        let escapes_at = (words_at + 2 * words).next_multiple_of(4);
-        if aligned(escapes_at + 4 * escapes + FOOTER) != task.block_bytes {
-            return None;
-        }
-        let part = |at: u32| block.wrapping_add(at as usize);
-        Some(Self {
-            raw_start: block,
-            raw_length: raw_bytes - carried,
-            carried,
-            states: part(states_at).cast(),
-            words: Source { start: part(words_at), length: 2 * words },
-            word_count: words,
-            escapes: Escapes { list: part(escapes_at).cast(), count: escapes },
-        })
-    }
-
-    #[inline(always)]
-    fn raw<const RAW: usize>(&self) -> [Source; RAW] {
-        let others = self.raw_length + self.carried;
-        let first_end = aligned(self.raw_length);
-        core::array::from_fn(|plane| {
-            let (at, length) = match plane as u32 {
-                0 => (0, self.raw_length),
-                plane => (first_end + (plane - 1) * aligned(others), others),
-            };
-            Source { start: self.raw_start.wrapping_add(at as usize), length }
-        })
-    }
-}
-
-/// A lane's states, and what the warp has in common.
-struct Lanes<const RAW: usize, const RUN: u32, const S: usize> {
-    states: [u32; S],
-    rings: Rings<RAW, RUN>,
-    shared: SharedLayout,
-    /// The lanes before this one.
-    below: u32,
-    /// Escapes that the lane's symbols announce.
-    announced: u32,
-}
-
-impl<const RAW: usize, const RUN: u32, const S: usize> Lanes<RAW, RUN, S> {
-    #[inline(always)]
-    unsafe fn read_states(&mut self, states: *const u32) -> u32 {
-        let lane = warp::lane_id() as usize;
-        let mut bad = false;
-        let mut number = 0;
-        while number < S {
-            // SAFETY: a state of the block: there are `S` for each lane.
-            let state = unsafe { global::load_u32(states.add(number * LANES + lane)) };
-            bad |= needs_word(state);
-            self.states[number] = state;
-            number += 1;
-        }
-        if warp::warp_vote_ballot(ALL_LANES, bad) != 0 { status::INITIAL_STATE } else { 0 }
-    }
-
-    /// Four steps, the first of which is the unit's `FIRST`th.
-    #[inline(always)]
-    unsafe fn quarter<const FIRST: u32>(&mut self, unit: u32) -> [u32; 4] {
-        // SAFETY: the module's promise; the rings were advanced for these steps.
-        unsafe {
-            if FIRST.is_multiple_of(Rings::<RAW, RUN>::INTERVAL) {
-                self.rings.advance(unit);
-            }
-            if S == 2 {
-                let [a, b] = self.two_steps();
-                let [c, d] = self.two_steps();
-                return [a, b, c, d];
-            }
-            [self.step(0), self.step(0), self.step(0), self.step(0)]
-        }
-    }
-
-    /// Two steps: the last group of a block whose units have two groups.
-    #[inline(always)]
-    unsafe fn half_quarter(&mut self, unit: u32) -> [u32; 4] {
-        // SAFETY: the module's promise; the rings were advanced for these steps.
-        unsafe {
-            self.rings.advance(unit);
-            if S == 2 {
-                let [a, b] = self.two_steps();
-                return [a, b, 0, 0];
-            }
-            [self.step(0), self.step(0), 0, 0]
-        }
-    }
-
-    /// A step of one state: a word with the symbol as its top byte.
-    #[inline(always)]
-    unsafe fn step(&mut self, number: usize) -> u32 {
-        // SAFETY: the table's entries are in shared memory.
-        let (mut next, symbol) = unsafe { take_symbol(self.shared.entries, self.states[number]) };
-        let needs = needs_word(next);
-        let takers = warp::warp_vote_ballot(ALL_LANES, needs);
-        if needs {
-            // SAFETY: the rings were advanced for this step; no more lanes come before than take
-            // words.
-            let word = unsafe { self.rings.word((takers & self.below).count_ones()) };
-            next = take_word(next, word);
-        }
-        self.rings.take(takers.count_ones());
-        self.states[number] = next;
-        symbol
-    }
-
-    /// A step of each of two states, as independent of each other as they can be: the second's words
-    /// follow the first's.
-    #[inline(always)]
-    unsafe fn two_steps(&mut self) -> [u32; 2] {
-        let entries = self.shared.entries;
-        // SAFETY: the table's entries are in shared memory.
-        let ((mut next_0, symbol_0), (mut next_1, symbol_1)) = unsafe {
-            (take_symbol(entries, self.states[0]), take_symbol(entries, self.states[S - 1]))
-        };
-        let (needs_0, needs_1) = (needs_word(next_0), needs_word(next_1));
-        let takers_0 = warp::warp_vote_ballot(ALL_LANES, needs_0);
-        let takers_1 = warp::warp_vote_ballot(ALL_LANES, needs_1);
-        if needs_0 {
-            // SAFETY: the rings were advanced for this step; no more lanes come before than take
-            // words.
-            let word = unsafe { self.rings.word((takers_0 & self.below).count_ones()) };
-            next_0 = take_word(next_0, word);
-        }
-        self.rings.take(takers_0.count_ones());
-        if needs_1 {
-            // SAFETY: as above; the words of the step before come first.
-            let word = unsafe { self.rings.word((takers_1 & self.below).count_ones()) };
-            next_1 = take_word(next_1, word);
-        }
-        self.rings.take(takers_1.count_ones());
-        self.states[0] = next_0;
-        self.states[S - 1] = next_1;
-        [symbol_0, symbol_1]
-    }
-
-    /// Both values of the pair's symbol in the top byte of a word, in the low half.
-    #[inline(always)]
-    unsafe fn values(&self, symbol: u32) -> u32 {
-        let at = self.shared.expanded.offset((symbol >> 24) * VALUES_BYTES);
-        // SAFETY: every symbol has an entry, and nobody changes it while the block is decoded.
-        unsafe { at.load_u32_constant() }
-    }
-
-    /// Four 32-bit elements of group `group` of a unit: three raw planes and the values of two pairs.
-    #[inline(always)]
-    unsafe fn merge_words<const ROTATED: bool>(
-        &self,
-        unit: u32,
-        group: u32,
-        pairs: [u32; 2],
-    ) -> [u32; 4] {
-        let offset = group * 128 + warp::lane_id() * 4;
-        // SAFETY: this unit's raw bytes are in the rings.
-        let plane = |number: u32| unsafe { self.rings.raw(unit, number).offset(offset).load_u32() };
-        let top = byte_permute(pairs[0], pairs[1], 0x5410);
-        let (p0, p1, p2) = (plane(0), plane(1), plane(2));
-        // A transposition of 4 x 4 bytes.
-        let (even_low, even_high) = (byte_permute(p0, p1, 0x5140), byte_permute(p2, top, 0x5140));
-        let (odd_low, odd_high) = (byte_permute(p0, p1, 0x7362), byte_permute(p2, top, 0x7362));
-        [
-            byte_permute(even_low, even_high, 0x5410),
-            byte_permute(even_low, even_high, 0x7632),
-            byte_permute(odd_low, odd_high, 0x5410),
-            byte_permute(odd_low, odd_high, 0x7632),
-        ]
-        .map(|element| if ROTATED { element.rotate_right(1) } else { element })
-    }
-
-    #[inline(always)]
-    fn finish(&self, parts: &Parts) -> u32 {
-        let mut off = false;
-        let mut number = 0;
-        while number < S {
-            off |= !is_first_state(self.states[number], parts.carried > 0);
-            number += 1;
-        }
-        let mut found = 0;
-        if warp::warp_vote_ballot(ALL_LANES, off) != 0 {
-            found |= status::FINAL_STATE;
-        }
-        if self.rings.words_taken() != parts.word_count {
-            found |= status::WORDS;
-        }
-        found
-    }
-}
-
 macro_rules! fast_kernels {
     ($($(#[$doc:meta])* $name:ident: $width:literal, $coding:ident, $raw:literal, $rotated:literal, $states:literal;)*) => { $(
         $(#[$doc])*
@@ -547,7 +287,13 @@ macro_rules! fast_kernels {
                 let memory = WarpMemory::new($width, elements_per_symbol($coding), $raw);
                 for_each_task(work, memory, |task, shared| {
                     type Kernel = Body<
-                        $width, $coding, { run_symbols($width, $coding) }, $raw, $rotated, $states,
+                        $width,
+                        $coding,
+                        { run_symbols($width, $coding) },
+                        $raw,
+                        $rotated,
+                        $states,
+                        { by_products($coding) },
                     >;
                     Kernel::decode(task, shared)
                 });

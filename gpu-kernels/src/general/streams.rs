@@ -1,0 +1,127 @@
+//! Planes with one table, and raw planes.
+//!
+//! The unsafe functions here share the promise of [`super`].
+
+use codec::constants::LANES;
+use codec::device::{KernelTable, plane_kind};
+use codec::split::merge_four_nibbles;
+use cuda_std::{global, warp};
+
+use super::lane::Lane;
+use super::{Block, Stream, first_bytes};
+use crate::escapes::{Escapes, MARK, VALUES_BYTES, announced};
+
+impl<const WIDTH: u32> Block<'_, WIDTH> {
+    /// The bytes of a lane's run in a group, of a raw part with `length` bytes at `at`: so many as
+    /// the run has elements, the rest zeros.
+    pub(super) unsafe fn raw_run(&self, at: u32, length: u32, group: u32) -> [u32; 4] {
+        let offset = (group * LANES as u32 + warp::lane_id()) * Self::RUN;
+        let mut bytes = [0; 4];
+        let mut word = 0;
+        // Whole words are inside the block as long as one byte is: parts end in padding.
+        while word < 4 {
+            let this = offset + 4 * word;
+            if 4 * word < Self::RUN && this < length {
+                let from = self.part(at + this);
+                let loaded = if Self::RUN < 4 {
+                    // SAFETY: within the part or its padding; a multiple of 2.
+                    unsafe { u32::from(global::load_u16(from.cast())) }
+                } else {
+                    // SAFETY: within the part or its padding; a multiple of 4.
+                    unsafe { global::load_u32(from.cast()) }
+                };
+                bytes[word as usize] = first_bytes(loaded, length - this);
+            }
+            word += 1;
+        }
+        bytes
+    }
+
+    pub(super) unsafe fn decode_stream(&self, plane: u32, kind: u8, stream: &Stream) -> u32 {
+        // SAFETY: the host made it a position within the tables.
+        let table = unsafe { self.tables.add(self.specs.tables[plane as usize] as usize) };
+        // SAFETY: the stream's parts lie within the block.
+        let mut lane = unsafe { Lane::new(self, stream) };
+        let per_symbol = if kind == plane_kind::SYMBOLS { 1 } else { 2 };
+        let (mut group, mut escapes) = (0, 0);
+        while group < self.groups() {
+            let mut bytes = [0u32; 4];
+            let mut symbol_number = 0;
+            while symbol_number < Self::RUN / per_symbol {
+                // SAFETY: the lane was made for a stream of the block.
+                let symbol = unsafe { lane.step(table) };
+                let two = kind == plane_kind::PAIRS;
+                // SAFETY: the lane was made for a stream of the block.
+                let value = if two { unsafe { values(table, symbol) } } else { symbol };
+                let at = symbol_number * if two { 2 } else { 1 };
+                if two {
+                    let element = (group * LANES as u32 + warp::lane_id()) * Self::RUN + at;
+                    escapes += announced([value], self.task.elements.saturating_sub(element));
+                }
+                bytes[at as usize / 4] |= (value & 0xFFFF) << (at % 4 * 8);
+                symbol_number += 1;
+            }
+            if kind == plane_kind::NIBBLE_PAIRS {
+                // SAFETY: the raw nibbles lie within the block.
+                bytes = unsafe { self.merge_nibbles(stream, group, bytes) };
+            }
+            // SAFETY: the module's promise; the group is one of the block's.
+            unsafe { self.put(plane, group, bytes) };
+            group += 1;
+        }
+        let carries = plane + 1 == WIDTH && self.carried() > 0;
+        let mut found = lane.finish(carries);
+        if carries {
+            // SAFETY: the module's promise; the last plane's stream has been decoded.
+            unsafe { self.fill_in_carried(kind, &lane) };
+        }
+        if kind == plane_kind::PAIRS {
+            // SAFETY: the escapes lie within the block.
+            found |= unsafe {
+                let list = self.part(stream.escapes_at).cast();
+                let listed = Escapes { list, count: stream.escapes };
+                let place = (plane, self.specs.arrangement);
+                listed.fill_in::<WIDTH>(&self.task, place, values_at(table, MARK), escapes)
+            };
+        }
+        found
+    }
+
+    /// Eight symbols in two words, joined with their raw nibbles.
+    unsafe fn merge_nibbles(&self, stream: &Stream, group: u32, symbols: [u32; 4]) -> [u32; 4] {
+        let offset = (group * LANES as u32 + warp::lane_id()) * 8;
+        let length = self.task.elements.div_ceil(2) - self.carried();
+        let mut run = [0; 4];
+        let mut word = 0;
+        while word < 4 {
+            let at = offset + 4 * (word / 2);
+            let raw = if at < length {
+                // SAFETY: within the raw nibbles or their padding; a multiple of 4.
+                let loaded = unsafe { global::load_u32(self.part(stream.raw_at + at).cast()) };
+                first_bytes(loaded, length - at)
+            } else {
+                0
+            };
+            let half = |both: u32| {
+                let two = both >> (word % 2 * 16);
+                two & 0xFF | (two & 0xFF00) << 8
+            };
+            run[word as usize] = merge_four_nibbles(half(symbols[word as usize / 2]), half(raw));
+            word += 1;
+        }
+        run
+    }
+}
+
+/// Both values of a symbol of pairs, in the low half.
+unsafe fn values(table: *const KernelTable, symbol: u32) -> u32 {
+    // SAFETY: every symbol has an entry.
+    unsafe { values_at(table, symbol * VALUES_BYTES) }
+}
+
+unsafe fn values_at(table: *const KernelTable, offset: u32) -> u32 {
+    // SAFETY: the table is one of the launch's; only its address is taken.
+    let at = unsafe { (&raw const (*table).expanded).cast::<u8>() };
+    // SAFETY: the caller's promise that there is an entry.
+    unsafe { global::load_u32(at.add(offset as usize).cast()) }
+}

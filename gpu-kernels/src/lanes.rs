@@ -1,0 +1,268 @@
+//! The lanes of a warp that decodes a stream: their states, and the steps that these take.
+//!
+//! The unsafe functions here share one promise, which those who make [`Lanes`] give: the rings are
+//! those of the block, tables lie in shared memory where nobody writes meanwhile, and all lanes of
+//! the warp call them together.
+
+use codec::constants::LANES;
+use codec::device::status;
+use codec::rans::{
+    SLOT_SHIFT, STATE_FACTOR, TableEntry, advance, advance_parts, is_first_state, needs_word, slot,
+    take_word,
+};
+use cuda_std::bits::{byte_permute, multiply_wide};
+use cuda_std::shared::SharedAddress;
+use cuda_std::{global, warp};
+
+use crate::escapes::VALUES_BYTES;
+use crate::grid::{ALL_LANES, SharedLayout};
+use crate::parts::Parts;
+use crate::ring::Rings;
+
+/// Bytes of an entry are a power of two.
+const ENTRY_BYTES_SHIFT: u32 = 2;
+
+/// What a state holds after a symbol, before a refill, and a word with the symbol as its top byte.
+///
+/// Where `BY_PRODUCTS` is set, the same as [`codec::rans::advance`] with products in the place of
+/// shifts: one takes a number apart at a bit, and multiplications have units of their own.
+///
+/// # Safety
+///
+/// The table's entries are at `entries`, and no thread writes there.
+#[inline(always)]
+unsafe fn take_symbol<const BY_PRODUCTS: bool>(entries: SharedAddress, state: u32) -> (u32, u32) {
+    if BY_PRODUCTS {
+        let [slot, quotient] = multiply_wide(state, STATE_FACTOR);
+        let at = entries.offset(slot >> (SLOT_SHIFT - ENTRY_BYTES_SHIFT));
+        // SAFETY: a slot is below the table's size.
+        let entry = TableEntry(unsafe { at.load_u32_constant() });
+        let [symbol, offset] = multiply_wide(entry.0, TableEntry::FACTOR);
+        return (advance_parts(quotient, entry.frequency(), offset), symbol);
+    }
+    let at = entries.offset(slot(state) << ENTRY_BYTES_SHIFT);
+    // SAFETY: a slot is below the table's size.
+    let entry = TableEntry(unsafe { at.load_u32_constant() });
+    (advance(state, entry), entry.0.wrapping_mul(TableEntry::FACTOR))
+}
+
+/// The symbols of four words as the bytes of one.
+#[inline(always)]
+pub(crate) fn pack(symbols: [u32; 4]) -> u32 {
+    let [a, b, c, d] = symbols;
+    byte_permute(pack_two(a, b), pack_two(c, d), 0x5410)
+}
+
+/// The symbols of two words as the lowest bytes of one.
+#[inline(always)]
+pub(crate) fn pack_two(first: u32, second: u32) -> u32 {
+    byte_permute(first, second, 0x0073)
+}
+
+/// A lane's states, and what the warp has in common, for a block with `RAW` staged planes, whose runs
+/// have `RUN` symbols; how numbers are taken apart, see [`take_symbol`].
+pub(crate) struct Lanes<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool> {
+    pub(crate) states: [u32; S],
+    pub(crate) rings: Rings<RAW, RUN>,
+    shared: SharedLayout,
+    /// The lanes before this one.
+    below: u32,
+    /// Escapes that the lane's symbols announce.
+    pub(crate) announced: u32,
+}
+
+impl<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool>
+    Lanes<RAW, RUN, S, BY_PRODUCTS>
+{
+    /// Starts a block whose parts are `parts`; also says what is wrong with its states.
+    ///
+    /// # Safety
+    ///
+    /// The parts lie within a readable block, and `shared` is that of a kernel with such rings.
+    #[inline(always)]
+    pub(crate) unsafe fn open(parts: &Parts, shared: SharedLayout) -> (Self, u32) {
+        // SAFETY: the parts lie within the block, each followed by its padding.
+        let rings = unsafe { Rings::open(shared, parts.words, parts.raw()) };
+        let below = warp::lane_mask_lt();
+        let mut lanes = Self { states: [0; S], rings, shared, below, announced: 0 };
+        // SAFETY: the states lie within the block, see `Parts::read`.
+        let bad_start = unsafe { lanes.read_states(parts.states) };
+        (lanes, bad_start)
+    }
+
+    /// Where the entries of a block's only table are.
+    #[inline(always)]
+    pub(crate) fn entries(&self) -> SharedAddress {
+        self.shared.entries
+    }
+
+    #[inline(always)]
+    unsafe fn read_states(&mut self, states: *const u32) -> u32 {
+        let lane = warp::lane_id() as usize;
+        let mut bad = false;
+        let mut number = 0;
+        while number < S {
+            // SAFETY: a state of the block: there are `S` for each lane.
+            let state = unsafe { global::load_u32(states.add(number * LANES + lane)) };
+            bad |= needs_word(state);
+            self.states[number] = state;
+            number += 1;
+        }
+        if warp::warp_vote_ballot(ALL_LANES, bad) != 0 { status::INITIAL_STATE } else { 0 }
+    }
+
+    /// Four steps, the first of which is the unit's `FIRST`th, each with the table at its `entries`.
+    ///
+    /// # Safety
+    ///
+    /// The module's promise.
+    #[inline(always)]
+    pub(crate) unsafe fn quarter<const FIRST: u32>(
+        &mut self,
+        unit: u32,
+        entries: [SharedAddress; 4],
+    ) -> [u32; 4] {
+        let [first, second, third, fourth] = entries;
+        // SAFETY: the module's promise; the rings were advanced for these steps.
+        unsafe {
+            if FIRST.is_multiple_of(Rings::<RAW, RUN>::INTERVAL) {
+                self.rings.advance(unit);
+            }
+            if S == 2 {
+                let [a, b] = self.two_steps([first, second]);
+                let [c, d] = self.two_steps([third, fourth]);
+                return [a, b, c, d];
+            }
+            [self.step(first), self.step(second), self.step(third), self.step(fourth)]
+        }
+    }
+
+    /// Two steps: the last group of a block whose units have two groups.
+    ///
+    /// # Safety
+    ///
+    /// The module's promise.
+    #[inline(always)]
+    pub(crate) unsafe fn half_quarter(&mut self, unit: u32) -> [u32; 4] {
+        let entries = self.shared.entries;
+        // SAFETY: the module's promise; the rings were advanced for these steps.
+        unsafe {
+            self.rings.advance(unit);
+            if S == 2 {
+                let [a, b] = self.two_steps([entries; 2]);
+                return [a, b, 0, 0];
+            }
+            [self.step(entries), self.step(entries), 0, 0]
+        }
+    }
+
+    /// A step of the only state: a word with the symbol as its top byte.
+    #[inline(always)]
+    unsafe fn step(&mut self, entries: SharedAddress) -> u32 {
+        // SAFETY: the table's entries are in shared memory.
+        let (mut next, symbol) = unsafe { take_symbol::<BY_PRODUCTS>(entries, self.states[0]) };
+        let needs = needs_word(next);
+        let takers = warp::warp_vote_ballot(ALL_LANES, needs);
+        if needs {
+            // SAFETY: the rings were advanced for this step; no more lanes come before than take
+            // words.
+            let word = unsafe { self.rings.word((takers & self.below).count_ones()) };
+            next = take_word(next, word);
+        }
+        self.rings.take(takers.count_ones());
+        self.states[0] = next;
+        symbol
+    }
+
+    /// A step of each of two states, as independent of each other as they can be: the second's words
+    /// follow the first's.
+    #[inline(always)]
+    unsafe fn two_steps(&mut self, entries: [SharedAddress; 2]) -> [u32; 2] {
+        // SAFETY: the table's entries are in shared memory.
+        let ((mut next_0, symbol_0), (mut next_1, symbol_1)) = unsafe {
+            (
+                take_symbol::<BY_PRODUCTS>(entries[0], self.states[0]),
+                take_symbol::<BY_PRODUCTS>(entries[1], self.states[S - 1]),
+            )
+        };
+        let (needs_0, needs_1) = (needs_word(next_0), needs_word(next_1));
+        let takers_0 = warp::warp_vote_ballot(ALL_LANES, needs_0);
+        let takers_1 = warp::warp_vote_ballot(ALL_LANES, needs_1);
+        if needs_0 {
+            // SAFETY: the rings were advanced for this step; no more lanes come before than take
+            // words.
+            let word = unsafe { self.rings.word((takers_0 & self.below).count_ones()) };
+            next_0 = take_word(next_0, word);
+        }
+        self.rings.take(takers_0.count_ones());
+        if needs_1 {
+            // SAFETY: as above; the words of the step before come first.
+            let word = unsafe { self.rings.word((takers_1 & self.below).count_ones()) };
+            next_1 = take_word(next_1, word);
+        }
+        self.rings.take(takers_1.count_ones());
+        self.states[0] = next_0;
+        self.states[S - 1] = next_1;
+        [symbol_0, symbol_1]
+    }
+
+    /// Both values of the pair's symbol in the top byte of a word, in the low half.
+    ///
+    /// # Safety
+    ///
+    /// The module's promise.
+    #[inline(always)]
+    pub(crate) unsafe fn values(&self, symbol: u32) -> u32 {
+        let at = self.shared.expanded.offset((symbol >> 24) * VALUES_BYTES);
+        // SAFETY: every symbol has an entry, and nobody changes it while the block is decoded.
+        unsafe { at.load_u32_constant() }
+    }
+
+    /// Four 32-bit elements of group `group` of a unit: three raw planes and the values of two pairs.
+    ///
+    /// # Safety
+    ///
+    /// The module's promise.
+    #[inline(always)]
+    pub(crate) unsafe fn merge_words<const ROTATED: bool>(
+        &self,
+        unit: u32,
+        group: u32,
+        pairs: [u32; 2],
+    ) -> [u32; 4] {
+        let offset = group * 128 + warp::lane_id() * 4;
+        // SAFETY: this unit's raw bytes are in the rings.
+        let plane = |number: u32| unsafe { self.rings.raw(unit, number).offset(offset).load_u32() };
+        let top = byte_permute(pairs[0], pairs[1], 0x5410);
+        let (p0, p1, p2) = (plane(0), plane(1), plane(2));
+        // A transposition of 4 x 4 bytes.
+        let (even_low, even_high) = (byte_permute(p0, p1, 0x5140), byte_permute(p2, top, 0x5140));
+        let (odd_low, odd_high) = (byte_permute(p0, p1, 0x7362), byte_permute(p2, top, 0x7362));
+        [
+            byte_permute(even_low, even_high, 0x5410),
+            byte_permute(even_low, even_high, 0x7632),
+            byte_permute(odd_low, odd_high, 0x5410),
+            byte_permute(odd_low, odd_high, 0x7632),
+        ]
+        .map(|element| if ROTATED { element.rotate_right(1) } else { element })
+    }
+
+    /// What the states and the number of words say at the end.
+    #[inline(always)]
+    pub(crate) fn finish(&self, parts: &Parts) -> u32 {
+        let mut off = false;
+        let mut number = 0;
+        while number < S {
+            off |= !is_first_state(self.states[number], parts.carried > 0);
+            number += 1;
+        }
+        let mut found = 0;
+        if warp::warp_vote_ballot(ALL_LANES, off) != 0 {
+            found |= status::FINAL_STATE;
+        }
+        if self.rings.words_taken() != parts.word_count {
+            found |= status::WORDS;
+        }
+        found
+    }
+}

@@ -1,0 +1,102 @@
+//! The parts of a block with a single stream, as its footer describes them.
+
+use codec::constants::{BLOCK_ALIGNMENT, LANES};
+use codec::device::{BlockTask, plane_kind};
+use cuda_std::global;
+
+use crate::escapes::Escapes;
+use crate::ring::Source;
+
+/// The parts of a block, checked against its length.
+pub(crate) struct Parts {
+    raw_start: *const u8,
+    /// Bytes of each raw plane that are stored; plane 0 is `carried` shorter than the others.
+    pub(crate) raw_length: u32,
+    /// Bytes of plane 0 that the states carry.
+    pub(crate) carried: u32,
+    pub(crate) states: *const u32,
+    pub(crate) words: Source,
+    pub(crate) word_count: u32,
+    pub(crate) escapes: Escapes,
+}
+
+const fn aligned(bytes: u32) -> u32 {
+    bytes.next_multiple_of(BLOCK_ALIGNMENT as u32)
+}
+
+impl Parts {
+    /// The layout of `docs/FORMAT.md`, section 4, for a block with one stream; `None` when the
+    /// parts do not fill the block exactly.
+    ///
+    /// # Safety
+    ///
+    /// The task's block is readable for its length.
+    #[inline(always)]
+    pub(crate) unsafe fn read<
+        const WIDTH: u32,
+        const CODING: u8,
+        const RAW: usize,
+        const S: usize,
+    >(
+        task: &BlockTask,
+    ) -> Option<Self> {
+        const FOOTER: u32 = 8;
+        let block = task.block as *const u8;
+        if task.block_bytes < FOOTER {
+            return None;
+        }
+        let footer = block.wrapping_add((task.block_bytes - FOOTER) as usize).cast::<u32>();
+        // SAFETY: the block is long enough for its counts, see above.
+        let (words, escapes) =
+            unsafe { (global::load_u32(footer), global::load_u32(footer.add(1))) };
+        // So that nothing below overflows.
+        if words > task.block_bytes
+            || escapes > task.block_bytes
+            || task.block_bytes > 1 << 28
+            || !task.block_bytes.is_multiple_of(BLOCK_ALIGNMENT as u32)
+            || CODING != plane_kind::PAIRS && escapes > 0
+        {
+            return None;
+        }
+        let raw_bytes = if CODING == plane_kind::NIBBLE_PAIRS {
+            task.elements.div_ceil(2)
+        } else {
+            task.elements
+        };
+        let room = (S * LANES * 2) as u32;
+        let carried = if RAW > 0 && raw_bytes >= room { room } else { 0 };
+        let states_at = match RAW as u32 {
+            0 => 0,
+            planes => aligned(raw_bytes - carried) + (planes - 1) * aligned(raw_bytes),
+        };
+        let words_at = states_at + (S * LANES * 4) as u32;
+        let escapes_at = (words_at + 2 * words).next_multiple_of(4);
+        if aligned(escapes_at + 4 * escapes + FOOTER) != task.block_bytes {
+            return None;
+        }
+        let part = |at: u32| block.wrapping_add(at as usize);
+        Some(Self {
+            raw_start: block,
+            raw_length: raw_bytes - carried,
+            carried,
+            states: part(states_at).cast(),
+            words: Source { start: part(words_at), length: 2 * words },
+            word_count: words,
+            escapes: Escapes { list: part(escapes_at).cast(), count: escapes },
+        })
+    }
+
+    /// The raw planes.
+    #[inline(always)]
+    pub(crate) fn raw<const RAW: usize>(&self) -> [Source; RAW] {
+        let others = self.raw_length + self.carried;
+        let first_end = aligned(self.raw_length);
+        core::array::from_fn(|plane| {
+            let (at, length) = match plane as u32 {
+                0 => (0, self.raw_length),
+                plane => (first_end + (plane - 1) * aligned(others), others),
+            };
+            Source { start: self.raw_start.wrapping_add(at as usize), length }
+        })
+    }
+}
