@@ -49,8 +49,8 @@ pub mod staging {
 }
 
 /// The shared memory of a thread block: the rings of words of all warps, their rings of raw planes,
-/// the table, and a word for the group in hand. Offsets in bytes, from the first multiple of
-/// [`shared_layout::ALIGNMENT`].
+/// a word for the group in hand, and the table, or the entries of several tables. Offsets in bytes,
+/// from the first multiple of [`shared_layout::ALIGNMENT`].
 pub mod shared_layout {
     use super::staging::{self, WarpMemory};
 
@@ -63,20 +63,28 @@ pub mod shared_layout {
         warps * warp.words
     }
 
-    /// Where the table lies, after the rings; its expanded values follow the entries.
-    pub const fn table(warps: u32, warp: WarpMemory) -> u32 {
+    /// Where the position of the group in hand lies, after the rings.
+    pub const fn group(warps: u32, warp: WarpMemory) -> u32 {
         warps * (warp.words + warp.raw)
     }
 
+    /// Where the table lies; its expanded values follow the entries.
+    pub const fn table(warps: u32, warp: WarpMemory) -> u32 {
+        group(warps, warp) + 16
+    }
+
     /// Where the table's values of each symbol lie, from the table's start.
-    pub const EXPANDED: u32 = 4 * crate::constants::TABLE_SIZE as u32;
+    pub const EXPANDED: u32 = ENTRIES_BYTES;
 
-    /// Where the position of the group in hand lies, from the table's start.
-    pub const GROUP: u32 = size_of::<super::KernelTable>() as u32;
+    /// Bytes of a table's entries. Of several tables, those of the next follow at once.
+    pub const ENTRIES_BYTES: u32 = 4 * crate::constants::TABLE_SIZE as u32;
 
-    /// Bytes of dynamic shared memory to launch with.
-    pub const fn bytes(warps: u32, warp: WarpMemory) -> u32 {
-        ALIGNMENT + table(warps, warp) + GROUP + 16
+    /// Bytes of a whole table.
+    pub const TABLE_BYTES: u32 = size_of::<super::KernelTable>() as u32;
+
+    /// Bytes of dynamic shared memory to launch with, of which tables take `table_bytes`.
+    pub const fn bytes(warps: u32, warp: WarpMemory, table_bytes: u32) -> u32 {
+        ALIGNMENT + table(warps, warp) + table_bytes
     }
 }
 
@@ -101,8 +109,8 @@ pub struct BlockTask {
     pub first: u64,
 }
 
-/// Which table codes which element of a plane by class, for the general kernel. Either by rows and
-/// columns, as [`crate::classes::ClassMap`] has it; or, where `columns` is 0, element by element.
+/// Which table codes which element of a plane by class. Either by rows and columns, as
+/// [`crate::classes::ClassMap`] has it; or, where `columns` is 0, element by element.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelClasses {
@@ -121,9 +129,17 @@ pub struct KernelClasses {
     pub columns: u32,
     /// Number of column classes.
     pub column_class_count: u32,
-    /// Nothing, so that the size is a multiple of 8.
-    pub padding: u32,
+    /// For the kernels by class only: number of different tables.
+    pub table_count: u32,
+    /// Device address of their positions, a u32 each; the first is that of what pads streams.
+    pub table_list: u64,
+    /// Device address, a multiple of 16, of which of them each column takes: `columns` bytes for each
+    /// row class. `columns` is a multiple of [`CLASS_RUN`] then.
+    pub choices: u64,
 }
+
+/// Elements of a lane's run in the kernels by class, whose rows are whole runs.
+pub const CLASS_RUN: u32 = crate::constants::LANE_RUN_BYTES as u32;
 
 /// Tiles of one block to reconstruct from coded elements; see [`crate::tile`].
 #[repr(C)]

@@ -19,7 +19,7 @@ pub(crate) struct Choices {
 ///
 /// The list is readable for its length.
 #[inline(always)]
-unsafe fn class_at(list: u64, count: u64, position: u64) -> u32 {
+pub(crate) unsafe fn class_at(list: u64, count: u64, position: u64) -> u32 {
     if position < count {
         // SAFETY: within the list.
         u32::from(unsafe { global::load_u8((list as *const u8).add(position as usize)) })

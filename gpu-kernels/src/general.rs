@@ -14,11 +14,11 @@ mod output;
 mod streams;
 
 use codec::constants::{BLOCK_ALIGNMENT, LANES};
-use codec::device::staging::WarpMemory;
 use codec::device::{BlockTask, KernelClasses, KernelTable, PlaneSpecs, plane_kind, status};
 use cuda_std::{global, kernel};
 
-use crate::grid::{Work, for_each_task};
+use crate::grid::{Work, for_each_task_without_table};
+use crate::parts::aligned;
 
 /// What all planes of a block have in common.
 struct Block<'a, const WIDTH: u32> {
@@ -42,16 +42,6 @@ struct Stream {
     words: u32,
     escapes_at: u32,
     escapes: u32,
-}
-
-const fn aligned(bytes: u32) -> u32 {
-    bytes.next_multiple_of(BLOCK_ALIGNMENT as u32)
-}
-
-/// The lowest `count` bytes of a word, for what lies beyond a part is not to be taken for its own:
-/// bytes that states carry are added to zeros.
-fn first_bytes(word: u32, count: u32) -> u32 {
-    if count >= 4 { word } else { word & !(u32::MAX << (8 * count)) }
 }
 
 fn has_stream(kind: u8) -> bool {
@@ -189,7 +179,7 @@ macro_rules! general_kernels {
         ///
         /// # Safety
         ///
-        /// As for [`for_each_task`]; the tasks' blocks and outputs are valid for their lengths,
+        /// As for [`for_each_task_without_table`]; the tasks' blocks and outputs are valid for their lengths,
         /// their `specs` are positions in `specs`, and those of planes by class in `classes`, whose
         /// lists are readable and hold no class without a table.
         #[kernel]
@@ -207,7 +197,7 @@ macro_rules! general_kernels {
             let work = Work { groups, group_count, counters, tasks, tables, status };
             // SAFETY: the caller's promise.
             unsafe {
-                for_each_task(work, WarpMemory::NONE, |task, _| {
+                for_each_task_without_table(work, |task| {
                     let specs = &*specs.add(task.specs as usize);
                     Block::<$width> { task, specs, tables, classes }.decode()
                 });

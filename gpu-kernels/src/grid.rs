@@ -6,7 +6,7 @@
 //! So one launch serves any number of tensors and tables, and no multiprocessor waits for another.
 
 use codec::device::staging::WarpMemory;
-use codec::device::{BlockTask, KernelTable, TaskGroup, shared_layout};
+use codec::device::{BlockTask, KernelClasses, KernelTable, TaskGroup, shared_layout};
 use cuda_std::shared::SharedAddress;
 use cuda_std::{async_copy, global, thread, warp};
 
@@ -22,7 +22,7 @@ pub struct SharedLayout {
     pub words: SharedAddress,
     /// This warp's rings of raw planes.
     pub raw: SharedAddress,
-    /// The entries of the decode table.
+    /// The entries of the decode table, or of several.
     pub entries: SharedAddress,
     /// The values of each symbol, u32 each.
     pub expanded: SharedAddress,
@@ -42,7 +42,7 @@ impl SharedLayout {
             raw: start.offset(shared_layout::raw(warps, memory) + warp * memory.raw),
             entries,
             expanded: entries.offset(shared_layout::EXPANDED),
-            group: entries.offset(shared_layout::GROUP),
+            group: start.offset(shared_layout::group(warps, memory)),
         }
     }
 }
@@ -65,7 +65,8 @@ pub struct Work {
 }
 
 /// Runs `decode` for every task. It gets the task and the shared memory, in which each warp has
-/// `memory` for itself, and returns the task's status, the same in all lanes.
+/// `memory` for itself and all have their group's table, and returns the task's status, the same in
+/// all lanes.
 ///
 /// # Safety
 ///
@@ -78,6 +79,77 @@ pub unsafe fn for_each_task(
     decode: impl Fn(BlockTask, SharedLayout) -> u32,
 ) {
     let layout = SharedLayout::new(memory);
+    let load = |group: TaskGroup| {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let table = work.tables.add(group.table as usize);
+            copy_to_shared(table.cast(), layout.entries, shared_layout::TABLE_BYTES);
+        }
+        async_copy::commit();
+        async_copy::wait::<0>();
+    };
+    // SAFETY: the caller's promise.
+    unsafe { share(work, layout, load, |_, task| decode(task, layout)) };
+}
+
+/// The same without tables in shared memory.
+///
+/// # Safety
+///
+/// As for [`for_each_task`].
+#[inline(always)]
+pub unsafe fn for_each_task_without_table(work: Work, decode: impl Fn(BlockTask) -> u32) {
+    let layout = SharedLayout::new(WarpMemory::NONE);
+    // SAFETY: the caller's promise.
+    unsafe { share(work, layout, |_| (), |_, task| decode(task)) };
+}
+
+/// The same for groups whose `table` is a position in `classes`, with the entries of all their tables
+/// in shared memory.
+///
+/// # Safety
+///
+/// As for [`for_each_task`]; the lists of the classes are readable.
+#[inline(always)]
+pub unsafe fn for_each_task_by_class(
+    work: Work,
+    classes: *const KernelClasses,
+    memory: WarpMemory,
+    decode: impl Fn(BlockTask, SharedLayout, KernelClasses) -> u32,
+) {
+    let layout = SharedLayout::new(memory);
+    // SAFETY: the caller's promise.
+    let classes_of = |group: TaskGroup| unsafe { *classes.add(group.table as usize) };
+    let load = |group: TaskGroup| {
+        let classes = classes_of(group);
+        let list = classes.table_list as *const u32;
+        let mut number = 0;
+        while number < classes.table_count {
+            let target = layout.entries.offset(number * shared_layout::ENTRIES_BYTES);
+            // SAFETY: the caller's promise; a table begins with its entries.
+            unsafe {
+                let table = work.tables.add(global::load_u32(list.add(number as usize)) as usize);
+                copy_to_shared(table.cast(), target, shared_layout::ENTRIES_BYTES);
+            }
+            number += 1;
+        }
+        async_copy::commit();
+        async_copy::wait::<0>();
+    };
+    let decode = |group, task| decode(task, layout, classes_of(group));
+    // SAFETY: the caller's promise.
+    unsafe { share(work, layout, load, decode) };
+}
+
+/// Takes group after group and task after task: `load` brings what a group's tasks have in common to
+/// shared memory.
+#[inline(always)]
+unsafe fn share(
+    work: Work,
+    layout: SharedLayout,
+    load: impl Fn(TaskGroup),
+    decode: impl Fn(TaskGroup, BlockTask) -> u32,
+) {
     // Thread blocks start at groups spread over the list, so that they do not all want the first.
     let start = u64::from(thread::block_idx_x()) * u64::from(work.group_count)
         / u64::from(thread::grid_dim_x());
@@ -92,9 +164,9 @@ pub unsafe fn for_each_task(
         // SAFETY: the caller's promise; `group` is below `group_count`.
         unsafe {
             let group_record = *work.groups.add(group as usize);
-            copy_table(work.tables.add(group_record.table as usize), layout);
+            load(group_record);
             thread::sync_threads();
-            take_tasks(work, group, group_record, |task| decode(task, layout));
+            take_tasks(work, group, group_record, |task| decode(group_record, task));
             // The next group's table must not replace this one's while a warp is still decoding.
             thread::sync_threads();
         }
@@ -143,25 +215,20 @@ unsafe fn next_group(work: Work, layout: SharedLayout, start: u32, looked_at: u3
     thread::sync_threads();
     // SAFETY: written above; all threads are past the barrier.
     let base = unsafe { layout.group.load_u32() };
-    // Nobody writes the word again before the barriers of `for_each_task`; when there is nothing
+    // Nobody writes the word again before the barriers of `share`; when there is nothing
     // left, nobody writes it at all.
     (base - looked_at, wrap(base.min(work.group_count - 1)))
 }
 
-/// Copies a table to shared memory, all of it under way at once.
+/// Starts to copy `bytes` bytes, a multiple of 16, to shared memory, by all threads together.
 #[inline(always)]
-unsafe fn copy_table(table: *const KernelTable, layout: SharedLayout) {
-    let source = table.cast::<u8>();
+unsafe fn copy_to_shared(source: *const u8, target: SharedAddress, bytes: u32) {
     let mut at = thread::thread_idx_x() * 16;
-    while at < size_of::<KernelTable>() as u32 {
-        // SAFETY: within the table, whose size is a multiple of 16, and its room in shared memory.
-        unsafe {
-            async_copy::copy_16_partial(layout.entries.offset(at), source.add(at as usize), 16);
-        }
+    while at < bytes {
+        // SAFETY: within what is copied and its room in shared memory.
+        unsafe { async_copy::copy_16_partial(target.offset(at), source.add(at as usize), 16) };
         at += thread::block_dim_x() * 16;
     }
-    async_copy::commit();
-    async_copy::wait::<0>();
 }
 
 #[inline(always)]

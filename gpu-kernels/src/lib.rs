@@ -3,6 +3,7 @@
 //!
 //! - [`fast`]: one body for the plans with a single stream, specialised by constants, with words
 //!   and raw planes staged through shared memory by asynchronous copies;
+//! - [`by_class`]: elements of one byte whose table depends on row and column, built like those;
 //! - [`general`]: any plan of the format, loads straight from global memory, easy to audit;
 //! - [`mod@reference`]: adds the base to what was taken against it;
 //! - [`tiles`]: undoes the predictions and transforms of blocks that are coded in tiles;
@@ -17,6 +18,7 @@
     reason = "an access and the arithmetic of its address have the same proof"
 )]
 
+pub mod by_class;
 mod classes;
 mod escapes;
 pub mod fast;

@@ -1,4 +1,5 @@
-//! The parts of a block with a single stream, as its footer describes them.
+//! The parts of a block with a single stream, as its footer describes them, and of any block what
+//! their borders mean.
 
 use codec::constants::{BLOCK_ALIGNMENT, LANES};
 use codec::device::{BlockTask, plane_kind};
@@ -20,8 +21,14 @@ pub(crate) struct Parts {
     pub(crate) escapes: Escapes,
 }
 
-const fn aligned(bytes: u32) -> u32 {
+/// Where the next part begins at the earliest.
+pub(crate) const fn aligned(bytes: u32) -> u32 {
     bytes.next_multiple_of(BLOCK_ALIGNMENT as u32)
+}
+
+/// The lowest `count` bytes of a word, the others zeros: what lies beyond a part is not its own.
+pub(crate) fn first_bytes(word: u32, count: u32) -> u32 {
+    if count >= 4 { word } else { word & !(u32::MAX << (8 * count)) }
 }
 
 impl Parts {

@@ -15,7 +15,7 @@ use codec::block::BlockError;
 use codec::device::status;
 use cuda_std::emulator::{CopyTiming, LaneOrder};
 use emulation::{Batch, Conditions, Decoded};
-use subjects::{Subject, fast_subjects, general_subjects};
+use subjects::{Subject, fast_subjects, general_subjects, subjects_by_class};
 use wcodec_tests::Random;
 
 /// Around the sizes of warps, groups and what states carry, and primes.
@@ -154,6 +154,16 @@ fn check_corrupted(subject: &Subject) {
 #[test]
 fn fast_kernels_decode_what_was_encoded() {
     fast_subjects().iter().for_each(check_intact);
+}
+
+#[test]
+fn kernels_by_class_decode_what_was_encoded() {
+    subjects_by_class().iter().for_each(check_intact);
+}
+
+#[test]
+fn kernels_by_class_report_what_the_cpu_reports() {
+    subjects_by_class().iter().for_each(check_corrupted);
 }
 
 #[test]

@@ -9,8 +9,9 @@ use codec::split::exponent_of;
 use cuda_std::{global, warp};
 
 use super::lane::Lane;
-use super::{Block, Stream, first_bytes};
+use super::{Block, Stream};
 use crate::classes::Choices;
+use crate::parts::first_bytes;
 
 impl<const WIDTH: u32> Block<'_, WIDTH> {
     /// The choices of a plane by class.

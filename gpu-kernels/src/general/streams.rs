@@ -8,8 +8,9 @@ use codec::split::merge_four_nibbles;
 use cuda_std::{global, warp};
 
 use super::lane::Lane;
-use super::{Block, Stream, first_bytes};
+use super::{Block, Stream};
 use crate::escapes::{Escapes, MARK, VALUES_BYTES, announced};
+use crate::parts::first_bytes;
 
 impl<const WIDTH: u32> Block<'_, WIDTH> {
     /// The bytes of a lane's run in a group, of a raw part with `length` bytes at `at`: so many as

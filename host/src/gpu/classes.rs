@@ -1,23 +1,53 @@
-//! Which table codes which element, as the general kernel takes it.
+//! Which table codes which element, as the kernels take it.
 
-use codec::device::KernelClasses;
+use codec::device::{CLASS_RUN, KernelClasses};
 use codec::tile::TiledBlock;
 
 use crate::format::{ClassesRecord, TileClassesRecord};
+
+/// What the kernels load at once.
+const LIST_ALIGNMENT: usize = 16;
+/// The most bytes of choices, one for each column of each row class, that a kernel by class gets: what
+/// fits into the second-level cache beside everything else.
+const MAX_CHOICE_BYTES: u64 = 1 << 18;
+/// The most tables of such a kernel: an H100's multiprocessor has room for them and the rings.
+const MAX_TABLES: usize = 12;
+
+/// The tables that a kernel by class needs in shared memory for this record, if it can be used at all:
+/// rows are whole runs of a lane, and neither tables nor choices are too many.
+pub(crate) fn tables_by_class(record: &ClassesRecord) -> Option<u32> {
+    let row_classes = (record.choice.len() / usize::from(record.column_class_count)) as u64;
+    let fits = record.columns.is_multiple_of(u64::from(CLASS_RUN))
+        && record.columns.saturating_mul(row_classes) <= MAX_CHOICE_BYTES
+        && record.tables.len() <= MAX_TABLES;
+    fits.then_some(record.tables.len() as u32)
+}
 
 /// The classes of a decode, and the lists that they point to. All addresses count from the start of
 /// the lists until [`ClassWork::place`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ClassWork {
     pub(crate) records: Vec<KernelClasses>,
-    /// The lists, each at a multiple of 4.
+    /// The lists, each at a multiple of 16.
     pub(crate) lists: Vec<u8>,
 }
 
 impl ClassWork {
     /// Adds classes of rows and columns and returns their position; `tables` are the kernels'
     /// numbers of the record's tables.
-    pub(crate) fn add_rows_and_columns(&mut self, record: &ClassesRecord, tables: &[u32]) -> u32 {
+    /// With what a kernel by class takes, if `by_class` says so.
+    pub(crate) fn add_rows_and_columns(
+        &mut self,
+        record: &ClassesRecord,
+        tables: &[u32],
+        by_class: bool,
+    ) -> u32 {
+        let (table_list, choices) = if by_class {
+            let list: Vec<u8> = tables.iter().copied().flat_map(u32::to_le_bytes).collect();
+            (self.add_list(&list), self.add_list(&choices_of_columns(record)))
+        } else {
+            (0, 0)
+        };
         let rows = self.add_list(&record.row_classes);
         let columns_at = self.add_list(&record.column_classes);
         let tables = self.add_tables(tables, record.choice.iter().copied());
@@ -29,7 +59,9 @@ impl ClassWork {
             column_count: record.column_classes.len() as u32,
             columns: record.columns as u32,
             column_class_count: u32::from(record.column_class_count),
-            padding: 0,
+            table_count: record.tables.len() as u32,
+            table_list,
+            choices,
         })
     }
 
@@ -47,7 +79,9 @@ impl ClassWork {
             column_count: 0,
             columns: 0,
             column_class_count: 0,
-            padding: 0,
+            table_count: 0,
+            table_list: 0,
+            choices: 0,
         })
     }
 
@@ -70,6 +104,8 @@ impl ClassWork {
             record.rows += lists;
             record.columns_at += lists;
             record.tables += lists;
+            record.table_list += lists;
+            record.choices += lists;
         }
     }
 
@@ -81,7 +117,7 @@ impl ClassWork {
     fn add_list(&mut self, bytes: &[u8]) -> u64 {
         let at = self.lists.len();
         self.lists.extend_from_slice(bytes);
-        self.lists.resize(self.lists.len().next_multiple_of(size_of::<u32>()), 0);
+        self.lists.resize(self.lists.len().next_multiple_of(LIST_ALIGNMENT), 0);
         at as u64
     }
 
@@ -91,4 +127,17 @@ impl ClassWork {
         let bytes: Vec<u8> = chosen.flat_map(u32::to_le_bytes).collect();
         self.add_list(&bytes)
     }
+}
+
+/// Which of the record's tables each column takes, row class after row class.
+fn choices_of_columns(record: &ClassesRecord) -> Vec<u8> {
+    let of_classes = record.choice.chunks_exact(usize::from(record.column_class_count));
+    of_classes
+        .flat_map(|choice| {
+            (0..record.columns as usize).map(|column| {
+                let class = record.column_classes.get(column).copied().unwrap_or(0);
+                choice[usize::from(class)]
+            })
+        })
+        .collect()
 }

@@ -31,7 +31,7 @@ macro_rules! device_data {
 device_data! {
     BlockTask: 2 * 8 + 4 * 4 + 8;
     TaskGroup: 3 * 4;
-    KernelClasses: 4 * 8 + 4 * 4;
+    KernelClasses: 6 * 8 + 4 * 4;
     TileTask: 3 * 8 + 6 * 4;
     ReferenceTask: 2 * 8 + 2 * 4;
     u8: 1;

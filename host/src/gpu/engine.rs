@@ -14,10 +14,10 @@ use codec::device::{status, tile_layout};
 
 use super::description::Description;
 use super::device::{DeviceInfo, MIN_COMPUTE_CAPABILITY, devices, driver, gpu};
-use super::kernels::{Geometries, Geometry, Kernels, THREADS};
+use super::kernels::{Geometries, Geometry, Kernels, THREADS, warps_for};
 use super::memory::download;
 use super::ring::Ring;
-use super::work::{Kernel, Work};
+use super::work::{Kernel, Tables, Work};
 use crate::error::{Error, Result, quoted};
 use crate::format::Index;
 
@@ -70,6 +70,7 @@ struct PreparedLaunch {
     group_count: u32,
     counters: u64,
     grid: u32,
+    threads: u32,
     shared_bytes: u32,
 }
 
@@ -151,14 +152,15 @@ impl Engine {
         let warps = THREADS / LANES as u32;
         let mut launches = Vec::with_capacity(sections.launches.len());
         for launch in &sections.launches {
-            let geometry = self.geometry(&launch.kernel)?;
+            let (kernel, geometry) = self.geometry(&launch.kernel, launch.tasks)?;
             let resident = self.info.multiprocessors * geometry.blocks_per_multiprocessor;
             launches.push(PreparedLaunch {
-                kernel: launch.kernel.clone(),
+                kernel,
                 groups: at(launch.groups),
                 group_count: launch.group_count,
                 counters: at(launch.counters),
-                grid: resident.min((launch.tasks as u32).div_ceil(warps)).max(1),
+                grid: resident.min((launch.tasks as u32).div_ceil(geometry.warps)).max(1),
+                threads: geometry.warps * LANES as u32,
                 shared_bytes: geometry.shared_bytes,
             });
         }
@@ -190,14 +192,25 @@ impl Engine {
         })
     }
 
-    fn geometry(&self, kernel: &Kernel) -> Result<Geometry> {
+    /// How to launch a kernel for so many tasks, or the one that takes its work where it does not fit.
+    fn geometry(&self, kernel: &Kernel, tasks: usize) -> Result<(Kernel, Geometry)> {
+        let warps = warps_for(kernel, tasks, self.info.multiprocessors);
+        let key = (kernel.clone(), warps);
         let mut known = self.geometries.lock().unwrap_or_else(|error| error.into_inner());
-        if let Some(geometry) = known.get(&kernel.name) {
-            return Ok(*geometry);
+        if let Some(geometry) = known.get(&key) {
+            return Ok((key.0, *geometry));
         }
-        let geometry = self.kernels.geometry(kernel)?;
-        known.insert(kernel.name.clone(), geometry);
-        Ok(geometry)
+        match (self.kernels.geometry(kernel, warps), kernel.fallback()) {
+            (Ok(geometry), _) => {
+                known.insert(key.clone(), geometry);
+                Ok((key.0, geometry))
+            }
+            (Err(_), Some(fallback)) => {
+                drop(known);
+                self.geometry(&fallback, tasks)
+            }
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// Copies the description of a decode to device memory of its own, and waits for `stream` to have
@@ -242,20 +255,20 @@ impl Engine {
         for prepared in &plan.launches {
             let function = self.kernels.function(&prepared.kernel.name)?;
             let PreparedLaunch { groups, counters, .. } = *prepared;
-            let (grid, shared, count) =
-                (prepared.grid, prepared.shared_bytes, prepared.group_count);
-            let launched = if prepared.kernel.general {
+            let (grid, threads) = (prepared.grid, prepared.threads);
+            let (shared, count) = (prepared.shared_bytes, prepared.group_count);
+            let launched = if prepared.kernel.tables != Tables::OfGroup {
                 // SAFETY: the caller keeps the description and what its tasks point to; the arguments
                 // are those of the kernel's signature.
                 unsafe {
-                    launch!(function<<<grid, THREADS, shared, stream>>>(
+                    launch!(function<<<grid, threads, shared, stream>>>(
                         groups, count, counters, tasks, tables, status, specs, classes
                     ))
                 }
             } else {
                 // SAFETY: as above.
                 unsafe {
-                    launch!(function<<<grid, THREADS, shared, stream>>>(
+                    launch!(function<<<grid, threads, shared, stream>>>(
                         groups, count, counters, tasks, tables, status
                     ))
                 }

@@ -1,6 +1,6 @@
 //! The kernels as PTX, and what a device makes of them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use codec::constants::LANES;
 use codec::device::shared_layout;
@@ -12,7 +12,7 @@ use cuda_driver::raw::{
 };
 
 use super::device::gpu;
-use super::work::Kernel;
+use super::work::{Kernel, Tables};
 use crate::error::{Error, Result};
 
 /// The kernels, for compute capability 8.0 and later; the driver compiles them for its device.
@@ -21,9 +21,21 @@ const PTX: &str = include_str!(env!("WCODEC_KERNELS_PTX"));
 /// Threads of a thread block: eight warps share a table.
 pub(super) const THREADS: u32 = 256;
 
-/// Thread blocks of a multiprocessor, even where more fit: 32 warps have enough copies under way
-/// to keep the memory busy, and more of them only spread the accesses over more pages.
-const MAX_BLOCKS_PER_MULTIPROCESSOR: u32 = 4;
+/// Warps of a thread block that has the tables of all classes, at most; fewer where there is not
+/// enough work for all multiprocessors.
+const MAX_WARPS_BY_CLASS: u32 = 16;
+
+/// Thread blocks of a multiprocessor, even where more fit. 32 warps have enough copies under way to
+/// keep the memory busy, and more of them only spread the accesses over more pages. Kernels without
+/// raw planes wait for instructions instead, and with 40 warps there is more often one that has its own.
+fn max_blocks_per_multiprocessor(kernel: &Kernel) -> u32 {
+    let words_only = kernel.warp.raw == 0 && kernel.warp.words > 0;
+    match kernel.tables {
+        Tables::OfGroup if words_only => 5,
+        Tables::ByClass(_) => 2,
+        _ => 4,
+    }
+}
 
 /// The loaded kernels.
 pub(super) struct Kernels {
@@ -33,12 +45,23 @@ pub(super) struct Kernels {
 /// How many thread blocks of a kernel a multiprocessor gets, and their shared memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Geometry {
+    pub(super) warps: u32,
     pub(super) blocks_per_multiprocessor: u32,
     pub(super) shared_bytes: u32,
 }
 
-/// Geometries by kernel name, found once.
-pub(super) type Geometries = HashMap<String, Geometry>;
+/// Geometries by kernel and warps of a thread block, found once.
+pub(super) type Geometries = BTreeMap<(Kernel, u32), Geometry>;
+
+/// Warps of a kernel's thread block, for so many tasks on a device of so many multiprocessors.
+pub(super) fn warps_for(kernel: &Kernel, tasks: usize, multiprocessors: u32) -> u32 {
+    match kernel.tables {
+        Tables::ByClass(_) => {
+            (tasks.div_ceil(multiprocessors.max(1) as usize) as u32).clamp(1, MAX_WARPS_BY_CLASS)
+        }
+        _ => THREADS / LANES as u32,
+    }
+}
 
 impl Kernels {
     /// Loads the kernels into the current context.
@@ -51,10 +74,11 @@ impl Kernels {
         self.module.get_function(name).map_err(gpu(&format!("find the kernel {name}")))
     }
 
-    /// Lets a kernel use its shared memory, and asks how often it fits.
-    pub(super) fn geometry(&self, kernel: &Kernel) -> Result<Geometry> {
+    /// Lets a kernel use its shared memory, and asks how often it fits with thread blocks of so many
+    /// warps.
+    pub(super) fn geometry(&self, kernel: &Kernel, warps: u32) -> Result<Geometry> {
         let function = self.function(&kernel.name)?.to_raw();
-        let shared_bytes = shared_layout::bytes(THREADS / LANES as u32, kernel.warp);
+        let shared_bytes = shared_layout::bytes(warps, kernel.warp, kernel.table_bytes());
         let attribute = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // SAFETY: `function` belongs to a module that `self` keeps loaded in the current context.
         let set = unsafe { cuFuncSetAttribute(function, attribute, shared_bytes as i32) };
@@ -64,7 +88,7 @@ impl Kernels {
             cuOccupancyMaxActiveBlocksPerMultiprocessor(
                 &mut blocks,
                 function,
-                THREADS as i32,
+                (warps * LANES as u32) as i32,
                 shared_bytes as usize,
             )
         };
@@ -75,7 +99,8 @@ impl Kernels {
             });
         }
         Ok(Geometry {
-            blocks_per_multiprocessor: (blocks as u32).min(MAX_BLOCKS_PER_MULTIPROCESSOR),
+            warps,
+            blocks_per_multiprocessor: (blocks as u32).min(max_blocks_per_multiprocessor(kernel)),
             shared_bytes,
         })
     }

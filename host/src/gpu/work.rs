@@ -8,13 +8,14 @@ use std::ops::Range;
 use codec::constants::BLOCK_ALIGNMENT;
 use codec::device::staging::WarpMemory;
 use codec::device::{
-    BlockTask, KernelTable, PlaneSpecs, ReferenceTask, TaskGroup, TileTask, arrangement, plane_kind,
+    BlockTask, KernelTable, PlaneSpecs, ReferenceTask, TaskGroup, TileTask, arrangement,
+    plane_kind, shared_layout,
 };
 use codec::reference::packed;
 use codec::split::{ElementLayout, Width};
 use codec::tile::TiledBlock;
 
-use super::classes::ClassWork;
+use super::classes::{ClassWork, tables_by_class};
 use super::tables::TableCache;
 use crate::decode::layout_of;
 use crate::error::{Error, Result};
@@ -41,8 +42,44 @@ pub(crate) struct Kernel {
     pub(crate) name: String,
     /// Shared memory of each warp.
     pub(crate) warp: WarpMemory,
-    /// Whether it takes plane specs.
-    pub(crate) general: bool,
+    /// What it has in shared memory beside that.
+    pub(crate) tables: Tables,
+}
+
+/// The tables that a kernel has in shared memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tables {
+    /// That of the group.
+    OfGroup,
+    /// So many, of the classes that a group's `table` names.
+    ByClass(u32),
+    /// None: the general kernel looks its tables up itself.
+    None,
+}
+
+impl Kernel {
+    /// The general kernel for elements of so many bytes.
+    pub(crate) fn general(width: usize) -> Self {
+        Self {
+            name: format!("decode_{width}_general"),
+            warp: WarpMemory::NONE,
+            tables: Tables::None,
+        }
+    }
+
+    /// The kernel that can take this one's work, where a device has too little shared memory for it.
+    pub(crate) fn fallback(&self) -> Option<Self> {
+        matches!(self.tables, Tables::ByClass(_)).then(|| Self::general(1))
+    }
+
+    /// Bytes of shared memory for tables.
+    pub(crate) fn table_bytes(&self) -> u32 {
+        match self.tables {
+            Tables::OfGroup => shared_layout::TABLE_BYTES,
+            Tables::ByClass(tables) => tables * shared_layout::ENTRIES_BYTES,
+            Tables::None => 0,
+        }
+    }
 }
 
 /// One launch: a kernel and its tasks, grouped by table.
@@ -253,9 +290,9 @@ impl Builder<'_> {
         let specs = self.work.specs.len() as u32;
         self.work.specs.push(plane_specs(record, layout, plan, &tables));
         let table = tables.iter().rev().flatten().next().copied().unwrap_or(0);
-        let kernel = kernel_for(layout, record.states_per_lane, plan);
+        let kernel = kernel_for(record, layout, plan);
         // The general kernel looks its tables up itself, so its tasks need no grouping.
-        let table = if kernel.general { 0 } else { table };
+        let table = if kernel.tables == Tables::None { 0 } else { table };
         Ok(Some(PreparedPlan { specs, bucket: (kernel, table), tables }))
     }
 
@@ -303,7 +340,9 @@ impl Builder<'_> {
                     let elements = blocks * tensor.block_elements as usize;
                     self.work.classes.add_elements(elements, &tables)
                 } else {
-                    self.work.classes.add_rows_and_columns(&tensor.classes[classes], &tables)
+                    let record = &tensor.classes[classes];
+                    let by_class = plan.planes.len() == 1 && tables_by_class(record).is_some();
+                    self.work.classes.add_rows_and_columns(record, &tables, by_class)
                 }))
             }
         };
@@ -386,7 +425,20 @@ fn arrangement_of(layout: ElementLayout, plan: &PlanRecord) -> u32 {
 }
 
 /// The kernel for a plan: a fast one where there is one, otherwise the general one of the width.
-pub(crate) fn kernel_for(layout: ElementLayout, states_per_lane: u8, plan: &PlanRecord) -> Kernel {
+pub(crate) fn kernel_for(
+    record: &TensorRecord,
+    layout: ElementLayout,
+    plan: &PlanRecord,
+) -> Kernel {
+    let states_per_lane = record.states_per_lane;
+    if let Some(tables) = class_tables(record, plan) {
+        let rotated = if layout.rotated { "_rotated" } else { "" };
+        return Kernel {
+            name: format!("decode_1_classes{rotated}_{states_per_lane}"),
+            warp: WarpMemory::new(1, 1, 0),
+            tables: Tables::ByClass(tables),
+        };
+    }
     let (width, plan) = (layout.width.bytes(), &plan.planes);
     let lower_are_raw = plan[..width - 1].iter().all(|record| *record == PlaneRecord::Raw);
     let fast = match (layout.width, layout.rotated, plan[width - 1]) {
@@ -405,13 +457,19 @@ pub(crate) fn kernel_for(layout: ElementLayout, states_per_lane: u8, plan: &Plan
             Kernel {
                 name: format!("decode_{width}_{coding}{rotated}_{states_per_lane}"),
                 warp: WarpMemory::new(width as u32, per_symbol, raw_planes),
-                general: false,
+                tables: Tables::OfGroup,
             }
         }
-        None => Kernel {
-            name: format!("decode_{width}_general"),
-            warp: WarpMemory::NONE,
-            general: true,
-        },
+        None => Kernel::general(width),
+    }
+}
+
+/// The tables of a plan that a kernel by class can decode.
+fn class_tables(record: &TensorRecord, plan: &PlanRecord) -> Option<u32> {
+    match (&plan.planes[..], plan.tiling) {
+        ([PlaneRecord::Classes(classes)], TilingRecord::None) => {
+            tables_by_class(&record.classes[*classes as usize])
+        }
+        _ => None,
     }
 }

@@ -7,8 +7,12 @@ use codec::device::KernelClasses;
 use codec::rans::{DecodeTable, EncodeTable, Frequencies, MixedTables, normalize};
 
 /// Where the blocks begin in their tensor: neither at a row's start nor in the first.
-pub(crate) const FIRST_ELEMENT: u64 = 1000;
-const COLUMNS: u64 = 37;
+pub(crate) const FIRST_ELEMENT: u64 = 1008;
+/// Elements of a row: of elements of one byte whole runs of a lane, as the kernels by class take them.
+fn columns(spec: &BlockSpec) -> u64 {
+    if spec.planes().len() == 1 { 48 } else { 37 }
+}
+
 const ROW_CLASSES: [u8; 40] = {
     let mut classes = [0; 40];
     let mut row = 0;
@@ -46,7 +50,7 @@ impl ByClass {
     /// The table of each element of a block.
     pub(crate) fn choice(spec: &BlockSpec) -> Vec<u8> {
         let map = ClassMap {
-            columns: COLUMNS,
+            columns: columns(spec),
             row_classes: &ROW_CLASSES,
             column_classes: &COLUMN_CLASSES,
             column_class_count: COLUMN_CLASS_COUNT,
@@ -95,6 +99,10 @@ pub(crate) struct ClassLists {
     rows: Vec<u8>,
     columns: Vec<u8>,
     tables: Vec<u32>,
+    /// What a kernel by class takes: the different tables, and the choices of all columns.
+    table_list: Vec<u32>,
+    choices: Vec<u128>,
+    column_count: u32,
 }
 
 impl ClassLists {
@@ -109,6 +117,9 @@ impl ClassLists {
             rows: ROW_CLASSES.to_vec(),
             columns: COLUMN_CLASSES.to_vec(),
             tables: tables.map(|&choice| first_table + u32::from(choice)).collect(),
+            table_list: (0..3).map(|table| first_table + table).collect(),
+            choices: choices_of_columns(columns(spec) as usize),
+            column_count: columns(spec) as u32,
         }
     }
 
@@ -116,8 +127,12 @@ impl ClassLists {
         [&self.by_element, &self.rows, &self.columns]
     }
 
-    pub(crate) fn tables(&self) -> &[u32] {
-        &self.tables
+    pub(crate) fn tables(&self) -> [&[u32]; 2] {
+        [&self.tables, &self.table_list]
+    }
+
+    pub(crate) fn choices(&self) -> &[u128] {
+        &self.choices
     }
 
     pub(crate) fn record(&self) -> KernelClasses {
@@ -130,9 +145,21 @@ impl ClassLists {
             tables: self.tables.as_ptr().expose_provenance() as u64,
             row_count: rows.len() as u64,
             column_count: self.columns.len() as u32,
-            columns: if by_element { 0 } else { COLUMNS as u32 },
+            columns: if by_element { 0 } else { self.column_count },
             column_class_count: COLUMN_CLASS_COUNT as u32,
-            padding: 0,
+            table_count: self.table_list.len() as u32,
+            table_list: self.table_list.as_ptr().expose_provenance() as u64,
+            choices: self.choices.as_ptr().expose_provenance() as u64,
         }
     }
+}
+
+/// The choice of each column of each row class, at multiples of 16.
+fn choices_of_columns(columns: usize) -> Vec<u128> {
+    let class = |column: usize| usize::from(COLUMN_CLASSES.get(column).copied().unwrap_or(0));
+    let rows = CHOICE.chunks_exact(COLUMN_CLASS_COUNT);
+    let bytes = rows.flat_map(|choice| (0..columns).map(move |column| choice[class(column)]));
+    let bytes: Vec<u8> = bytes.collect();
+    let whole = bytes.as_chunks::<16>().0;
+    whole.iter().map(|sixteen| u128::from_le_bytes(*sixteen)).collect()
 }

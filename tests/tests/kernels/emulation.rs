@@ -105,7 +105,11 @@ impl<'a> Batch<'a> {
         let group = TaskGroup {
             first_task: self.tasks.len() as u32,
             tasks: blocks.len() as u32,
-            table: table.min(self.tables.len() as u32 - 1),
+            table: if self.subject.by_class {
+                self.class_lists.len() as u32 - 1
+            } else {
+                table.min(self.tables.len() as u32 - 1)
+            },
         };
         self.groups.push(group);
         for (spec, bytes) in blocks {
@@ -122,7 +126,7 @@ impl<'a> Batch<'a> {
             return;
         }
         // Either way of telling, by turns.
-        let by_element = self.subject.plan.states_per_lane == 2;
+        let by_element = self.subject.plan.states_per_lane == 2 && !self.subject.by_class;
         let first_table = self.tables.len() as u32;
         self.class_lists.push(ClassLists::new(longest, first_table, by_element));
         self.tables.extend(coded.by_class.decode.iter().map(|table| KernelTable {
@@ -239,14 +243,19 @@ impl<'a> Batch<'a> {
         ];
         for lists in &self.class_lists {
             global.extend(lists.bytes().map(GlobalRange::readable));
-            global.push(GlobalRange::readable(lists.tables()));
+            global.extend(lists.tables().map(GlobalRange::readable));
+            global.push(GlobalRange::readable(lists.choices()));
         }
         global.extend(self.blocks.iter().map(|block| block.range(false)));
         global.extend(self.outputs.iter().map(|output| output.range(true)));
         Grid {
             blocks: conditions.blocks,
             threads_per_block: 32 * conditions.warps,
-            shared_bytes: shared_layout::bytes(conditions.warps, self.subject.memory),
+            shared_bytes: shared_layout::bytes(
+                conditions.warps,
+                self.subject.memory,
+                self.subject.table_bytes,
+            ),
             global: Some(global),
             lane_order: conditions.lane_order,
             warp_lead: conditions.warp_lead,

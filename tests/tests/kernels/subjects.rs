@@ -7,9 +7,9 @@ use codec::block::PlaneCoding::{
 };
 use codec::constants::MAX_WIDTH;
 use codec::device::staging::WarpMemory;
-use codec::device::{BlockTask, KernelClasses, KernelTable, PlaneSpecs, TaskGroup};
+use codec::device::{BlockTask, KernelClasses, KernelTable, PlaneSpecs, TaskGroup, shared_layout};
 use codec::split::{ElementLayout, Width};
-use gpu_kernels::{fast, general};
+use gpu_kernels::{by_class, fast, general};
 
 use super::blocks::Plan;
 
@@ -41,6 +41,10 @@ pub(crate) struct Subject {
     pub(crate) plan: Plan,
     /// Shared memory of a warp.
     pub(crate) memory: WarpMemory,
+    /// Shared memory of tables.
+    pub(crate) table_bytes: u32,
+    /// Whether groups name classes in the place of tables.
+    pub(crate) by_class: bool,
 }
 
 impl fmt::Display for Subject {
@@ -81,6 +85,8 @@ pub(crate) fn fast_subjects() -> Vec<Subject> {
                 kernel: Kernel::Fast(kernel),
                 plan: plan(&$planes, $rotated, states),
                 memory: memory_of(&$planes, $staged),
+                table_bytes: shared_layout::TABLE_BYTES,
+                by_class: false,
             }));
         };
     }
@@ -93,6 +99,25 @@ pub(crate) fn fast_subjects() -> Vec<Subject> {
     both!([Symbols], 0, true, decode_1_symbols_rotated_1, decode_1_symbols_rotated_2);
     both!([Pairs], 0, false, decode_1_pairs_1, decode_1_pairs_2);
     subjects
+}
+
+/// The kernels by class.
+pub(crate) fn subjects_by_class() -> Vec<Subject> {
+    let kernels: [(&'static str, GeneralKernel, bool, usize); 4] = [
+        ("decode_1_classes_1", by_class::decode_1_classes_1, false, 1),
+        ("decode_1_classes_2", by_class::decode_1_classes_2, false, 2),
+        ("decode_1_classes_rotated_1", by_class::decode_1_classes_rotated_1, true, 1),
+        ("decode_1_classes_rotated_2", by_class::decode_1_classes_rotated_2, true, 2),
+    ];
+    let subject = |(name, kernel, rotated, states)| Subject {
+        name,
+        kernel: Kernel::General(kernel),
+        plan: plan(&[Classes], rotated, states),
+        memory: WarpMemory::new(1, 1, 0),
+        table_bytes: 3 * shared_layout::ENTRIES_BYTES,
+        by_class: true,
+    };
+    kernels.map(subject).into()
 }
 
 /// The general kernels with plans of every kind of plane.
@@ -151,6 +176,8 @@ pub(crate) fn general_subjects() -> Vec<Subject> {
         kernel: Kernel::General(kernel),
         plan: plan(planes, rotated, states),
         memory: WarpMemory::NONE,
+        table_bytes: 0,
+        by_class: false,
     };
     plans.into_iter().flat_map(|plan| [1, 2].map(|states| subject(plan, states))).collect()
 }
