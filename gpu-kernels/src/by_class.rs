@@ -42,9 +42,11 @@ impl Runs {
     /// From the run on that begins with `element` of the tensor.
     #[inline(always)]
     fn from(classes: KernelClasses, element: u64) -> Self {
-        let columns = u64::from(classes.columns);
-        let step = (u64::from(GROUP) / columns, GROUP % classes.columns);
-        Self { classes, row: element / columns, column: (element % columns) as u32, step }
+        // Never 0; said so that the compiler needs no branch that ends the program.
+        let columns = classes.columns.max(1);
+        let step = (u64::from(GROUP / columns), GROUP % columns);
+        let row = element / u64::from(columns);
+        Self { classes, row, column: (element % u64::from(columns)) as u32, step }
     }
 
     /// The tables of the next run, a byte each; behind the last row, those of some row.
