@@ -40,6 +40,9 @@ struct Arguments {
     /// What part of the bits two elements per symbol may cost more than one; by default the profile's
     #[arg(long, value_name = "PART")]
     pair_tolerance: Option<f64>,
+    /// Measure every setting once more with this tolerance; verdicts take the best of both
+    #[arg(long, value_name = "PART", conflicts_with = "pair_tolerance")]
+    also_pair_tolerance: Option<f64>,
     /// Encode files against this .safetensors file
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
@@ -228,12 +231,15 @@ fn run(arguments: &Arguments) -> Result<usize, Failure> {
     let open = |path: &PathBuf| Nvcomp::open(path, device.ordinal);
     let nvcomp = arguments.nvcomp.as_ref().map(open).transpose()?;
     let base = arguments.base.as_ref().map(Base::open).transpose()?.map(Arc::new);
-    let Arguments { profile, pair_tolerance, .. } = *arguments;
-    let encoding = Encoding { profile, pair_tolerance, base };
+    let Arguments { profile, pair_tolerance, also_pair_tolerance, .. } = *arguments;
+    let encoding = |pair_tolerance| Encoding { profile, pair_tolerance, base: base.clone() };
+    let also = also_pair_tolerance.map(|tolerance| encoding(Some(tolerance)));
+    let encodings: Vec<Encoding> =
+        [Some(encoding(pair_tolerance)), also].into_iter().flatten().collect();
     print_heading(device, nvcomp.as_ref())?;
     let mut report = Report::default();
     for (source, settings) in by_source(&arguments.settings) {
-        measure_source((&decoder, nvcomp.as_ref()), &encoding, source, &settings, &mut report)?;
+        measure_source((&decoder, nvcomp.as_ref()), &encodings, source, &settings, &mut report)?;
     }
     report.print_verdicts();
     Ok(report.failures)
@@ -264,7 +270,7 @@ fn by_source(settings: &[Setting]) -> Vec<(&Source, Vec<&Setting>)> {
 
 fn measure_source(
     (decoder, nvcomp): (&Decoder, Option<&Nvcomp>),
-    encoding: &Encoding,
+    encodings: &[Encoding],
     source: &Source,
     settings: &[&Setting],
     report: &mut Report,
@@ -272,9 +278,11 @@ fn measure_source(
     let original = Original::load(source)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for setting in settings {
-        let what = encoding.name(setting);
-        let line = measure(decoder, &original, &what, &encoding.options(setting));
-        report.add(&what, line, &mut ours);
+        for encoding in encodings {
+            let what = encoding.name(setting);
+            let line = measure(decoder, &original, &what, &encoding.options(setting));
+            report.add(&what, line, &mut ours);
+        }
     }
     if let Source::Weights { weights, mebi } = source {
         let name = format!("{weights}:{mebi}");
