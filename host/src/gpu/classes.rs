@@ -10,18 +10,10 @@ const LIST_ALIGNMENT: usize = 16;
 /// The most bytes of choices, one for each column of each row class, that a kernel by class gets: what
 /// fits into the second-level cache beside everything else.
 const MAX_CHOICE_BYTES: u64 = 1 << 18;
+/// The same for all tensors of a decode, so that a file with many small tensors cannot ask for much.
+const MAX_LIST_BYTES: usize = 1 << 23;
 /// The most tables of such a kernel: an H100's multiprocessor has room for them and the rings.
 const MAX_TABLES: usize = 12;
-
-/// The tables that a kernel by class needs in shared memory for this record, if it can be used at all:
-/// rows are whole runs of a lane, and neither tables nor choices are too many.
-pub(crate) fn tables_by_class(record: &ClassesRecord) -> Option<u32> {
-    let row_classes = (record.choice.len() / usize::from(record.column_class_count)) as u64;
-    let fits = record.columns.is_multiple_of(u64::from(CLASS_RUN))
-        && record.columns.saturating_mul(row_classes) <= MAX_CHOICE_BYTES
-        && record.tables.len() <= MAX_TABLES;
-    fits.then_some(record.tables.len() as u32)
-}
 
 /// The classes of a decode, and the lists that they point to. All addresses count from the start of
 /// the lists until [`ClassWork::place`].
@@ -33,6 +25,17 @@ pub(crate) struct ClassWork {
 }
 
 impl ClassWork {
+    /// The tables that a kernel by class needs in shared memory for this record, if it can be used at
+    /// all: rows are whole runs of a lane, and neither tables nor choices are too many.
+    pub(crate) fn tables_by_class(&self, record: &ClassesRecord) -> Option<u32> {
+        let row_classes = (record.choice.len() / usize::from(record.column_class_count)) as u64;
+        let fits = record.columns.is_multiple_of(u64::from(CLASS_RUN))
+            && record.columns.saturating_mul(row_classes) <= MAX_CHOICE_BYTES
+            && record.tables.len() <= MAX_TABLES
+            && self.lists.len() <= MAX_LIST_BYTES;
+        fits.then_some(record.tables.len() as u32)
+    }
+
     /// Adds classes of rows and columns and returns their position; `tables` are the kernels'
     /// numbers of the record's tables.
     /// With what a kernel by class takes, if `by_class` says so.
@@ -140,4 +143,53 @@ fn choices_of_columns(record: &ClassesRecord) -> Vec<u8> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(columns: u64) -> ClassesRecord {
+        ClassesRecord {
+            columns,
+            row_classes: vec![0, 1, 1],
+            column_classes: vec![1, 0, 1],
+            column_class_count: 2,
+            choice: vec![2, 0, 1, 2],
+            tables: vec![7, 8, 9],
+        }
+    }
+
+    #[test]
+    fn kernels_by_class_find_every_choice_where_they_look() {
+        let record = record(16);
+        let mut work = ClassWork::default();
+        // So that nothing begins at 0.
+        work.add_list(&[1, 2, 3]);
+        let position = work.add_rows_and_columns(&record, &[70, 80, 90], true);
+        work.place(1 << 20);
+        let placed = work.records[position as usize];
+        let list =
+            |address: u64, bytes: usize| &work.lists[address as usize - (1 << 20)..][..bytes];
+        assert_eq!((placed.table_count, placed.choices % 16), (3, 0));
+        let tables: Vec<u8> = [70u32, 80, 90].into_iter().flat_map(u32::to_le_bytes).collect();
+        assert_eq!(list(placed.table_list, 12), tables);
+        let [first, second] = [0, 1].map(|class| list(placed.choices + 16 * class, 16));
+        assert_eq!(first[..4], [0, 2, 0, 2]);
+        assert_eq!(second[..4], [2, 1, 2, 1]);
+        assert!(first[4..].iter().all(|&choice| choice == 2));
+    }
+
+    #[test]
+    fn rows_that_are_no_runs_and_too_many_choices_take_the_general_kernel() {
+        let work = ClassWork::default();
+        assert_eq!(work.tables_by_class(&record(16)), Some(3));
+        assert_eq!(work.tables_by_class(&record(24)), None);
+        assert_eq!(work.tables_by_class(&record(MAX_CHOICE_BYTES / 2)), Some(3));
+        assert_eq!(work.tables_by_class(&record(MAX_CHOICE_BYTES / 2 + 16)), None);
+        let many = ClassesRecord { tables: vec![0; MAX_TABLES + 1], ..record(16) };
+        assert_eq!(work.tables_by_class(&many), None);
+        let full = ClassWork { lists: vec![0; MAX_LIST_BYTES + 1], ..ClassWork::default() };
+        assert_eq!(full.tables_by_class(&record(16)), None);
+    }
 }

@@ -15,7 +15,7 @@ use codec::reference::packed;
 use codec::split::{ElementLayout, Width};
 use codec::tile::TiledBlock;
 
-use super::classes::{ClassWork, tables_by_class};
+use super::classes::ClassWork;
 use super::tables::TableCache;
 use crate::decode::layout_of;
 use crate::error::{Error, Result};
@@ -286,14 +286,25 @@ impl Builder<'_> {
         let plan = &record.plans[plan];
         let layout = layout_of(record).and_then(|layout| plan.coded_layout(layout));
         let Some(layout) = layout else { return Ok(None) };
-        let tables = self.plan_tables(record, plan, blocks)?;
+        let by_class = self.class_tables(record, plan);
+        let tables = self.plan_tables(record, plan, blocks, by_class.is_some())?;
         let specs = self.work.specs.len() as u32;
         self.work.specs.push(plane_specs(record, layout, plan, &tables));
         let table = tables.iter().rev().flatten().next().copied().unwrap_or(0);
-        let kernel = kernel_for(record, layout, plan);
+        let kernel = kernel_for(layout, record.states_per_lane, plan, by_class);
         // The general kernel looks its tables up itself, so its tasks need no grouping.
         let table = if kernel.tables == Tables::None { 0 } else { table };
         Ok(Some(PreparedPlan { specs, bucket: (kernel, table), tables }))
+    }
+
+    /// The tables of a plan that a kernel by class can decode, with the classes that it has.
+    fn class_tables(&self, record: &TensorRecord, plan: &PlanRecord) -> Option<u32> {
+        match (&plan.planes[..], plan.tiling) {
+            ([PlaneRecord::Classes(classes)], TilingRecord::None) => {
+                self.work.classes.tables_by_class(&record.classes[*classes as usize])
+            }
+            _ => None,
+        }
     }
 
     /// Adds what is to be done to a block of so many bytes at `out`, if its plan has a reference.
@@ -323,6 +334,7 @@ impl Builder<'_> {
         tensor: &TensorRecord,
         plan: &PlanRecord,
         blocks: usize,
+        by_class: bool,
     ) -> Result<Vec<Option<u32>>> {
         let number = |record: &PlaneRecord| match (record.table(), record.classes()) {
             (Some(id), _) => self.table(id).map(Some),
@@ -341,7 +353,6 @@ impl Builder<'_> {
                     self.work.classes.add_elements(elements, &tables)
                 } else {
                     let record = &tensor.classes[classes];
-                    let by_class = plan.planes.len() == 1 && tables_by_class(record).is_some();
                     self.work.classes.add_rows_and_columns(record, &tables, by_class)
                 }))
             }
@@ -424,15 +435,16 @@ fn arrangement_of(layout: ElementLayout, plan: &PlanRecord) -> u32 {
     }
 }
 
-/// The kernel for a plan: a fast one where there is one, otherwise the general one of the width.
+/// The kernel for a plan: a fast one where there is one, otherwise the general one of the width. One by
+/// class has `by_class` tables.
 pub(crate) fn kernel_for(
-    record: &TensorRecord,
     layout: ElementLayout,
+    states_per_lane: u8,
     plan: &PlanRecord,
+    by_class: Option<u32>,
 ) -> Kernel {
-    let states_per_lane = record.states_per_lane;
-    if let Some(tables) = class_tables(record, plan) {
-        let rotated = if layout.rotated { "_rotated" } else { "" };
+    let rotated = if layout.rotated { "_rotated" } else { "" };
+    if let Some(tables) = by_class {
         return Kernel {
             name: format!("decode_1_classes{rotated}_{states_per_lane}"),
             warp: WarpMemory::new(1, 1, 0),
@@ -452,7 +464,6 @@ pub(crate) fn kernel_for(
     };
     match fast.filter(|_| lower_are_raw) {
         Some((coding, raw_planes)) => {
-            let rotated = if layout.rotated { "_rotated" } else { "" };
             let per_symbol = if coding == "symbols" { 1 } else { 2 };
             Kernel {
                 name: format!("decode_{width}_{coding}{rotated}_{states_per_lane}"),
@@ -461,15 +472,5 @@ pub(crate) fn kernel_for(
             }
         }
         None => Kernel::general(width),
-    }
-}
-
-/// The tables of a plan that a kernel by class can decode.
-fn class_tables(record: &TensorRecord, plan: &PlanRecord) -> Option<u32> {
-    match (&plan.planes[..], plan.tiling) {
-        ([PlaneRecord::Classes(classes)], TilingRecord::None) => {
-            tables_by_class(&record.classes[*classes as usize])
-        }
-        _ => None,
     }
 }
