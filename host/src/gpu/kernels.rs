@@ -7,7 +7,7 @@ use codec::device::shared_layout;
 use cuda_driver::cust::function::Function;
 use cuda_driver::cust::module::Module;
 use cuda_driver::raw::{
-    CUfunction_attribute_enum, CUresult, cuFuncSetAttribute,
+    CUfunction_attribute_enum, CUresult, cuFuncGetAttribute, cuFuncSetAttribute,
     cuOccupancyMaxActiveBlocksPerMultiprocessor,
 };
 
@@ -80,8 +80,15 @@ impl Kernels {
         let function = self.function(&kernel.name)?.to_raw();
         let shared_bytes = shared_layout::bytes(warps, kernel.warp, kernel.table_bytes());
         let attribute = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        // SAFETY: `function` belongs to a module that `self` keeps loaded in the current context.
-        let set = unsafe { cuFuncSetAttribute(function, attribute, shared_bytes as i32) };
+        let mut allowed = 0;
+        // SAFETY: `function` belongs to a module that `self` keeps loaded in the current context; one
+        // integer is written, to `allowed`.
+        let mut set = unsafe { cuFuncGetAttribute(&mut allowed, attribute, function) };
+        // Raised alone: the function may be launched with more by a kernel of other tables.
+        if set == CUresult::CUDA_SUCCESS && allowed < shared_bytes as i32 {
+            // SAFETY: as above.
+            set = unsafe { cuFuncSetAttribute(function, attribute, shared_bytes as i32) };
+        }
         let mut blocks = 0;
         // SAFETY: as above; one integer is written, to `blocks`.
         let asked = unsafe {
