@@ -2,7 +2,7 @@
 //!
 //! Every result is compared with the original bytes before its line is printed; where they differ,
 //! the line says so, and the exit status is 1. Times are those between CUDA events around the
-//! launches, and speeds are in GB/s of decoded bytes.
+//! launches, which have been queued before the first event happens; speeds are in GB/s of decoded bytes.
 
 mod nvcomp;
 mod table;

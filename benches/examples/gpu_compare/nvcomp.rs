@@ -5,6 +5,7 @@ mod library;
 use std::error::Error;
 use std::path::Path;
 
+use cuda_driver::Gate;
 use cuda_driver::cust::context::{Context, CurrentContext};
 use cuda_driver::cust::device::Device;
 use cuda_driver::cust::error::CudaResult;
@@ -189,7 +190,8 @@ impl Nvcomp {
         Ok(Compressed { layout, compressed: output, decoded: input, bytes })
     }
 
-    /// Milliseconds of each timed run, by CUDA events around the call.
+    /// Milliseconds of each timed run, by CUDA events around the call, all queued before the first
+    /// happens.
     fn decompress(&self, data: &mut Compressed, skip_validate: bool) -> Result<Vec<f32>, Failure> {
         CurrentContext::set_current(&self.context)?;
         data.decoded.memory.set_8(POISON)?;
@@ -201,6 +203,7 @@ impl Nvcomp {
         CurrentContext::synchronize()?;
         let mut milliseconds = Vec::with_capacity(WARM_UPS + RUNS);
         for _ in 0..WARM_UPS + RUNS {
+            let gate = Gate::close(&self.stream)?;
             self.start.record(&self.stream)?;
             // SAFETY: as the header demands, all arrays have an entry for each chunk, chunks and
             // workspace are aligned to 256 bytes, the compressed chunks are those that nvCOMP made,
@@ -222,6 +225,7 @@ impl Nvcomp {
                 )
             };
             let recorded = self.stop.record(&self.stream);
+            gate.open();
             // Before an early return, which would free the buffers.
             self.stream.synchronize()?;
             recorded?;

@@ -153,13 +153,13 @@ impl Engine {
         let mut launches = Vec::with_capacity(sections.launches.len());
         for launch in &sections.launches {
             let (kernel, geometry) = self.geometry(&launch.kernel, launch.tasks)?;
-            let resident = self.info.multiprocessors * geometry.blocks_per_multiprocessor;
+            let grid = geometry.grid(&kernel, launch.tasks, self.info.multiprocessors);
             launches.push(PreparedLaunch {
                 kernel,
                 groups: at(launch.groups),
                 group_count: launch.group_count,
                 counters: at(launch.counters),
-                grid: resident.min((launch.tasks as u32).div_ceil(geometry.warps)).max(1),
+                grid,
                 threads: geometry.warps * LANES as u32,
                 shared_bytes: geometry.shared_bytes,
             });

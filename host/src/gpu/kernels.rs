@@ -25,15 +25,23 @@ pub(super) const THREADS: u32 = 256;
 /// enough work for all multiprocessors.
 const MAX_WARPS_BY_CLASS: u32 = 16;
 
-/// Thread blocks of a multiprocessor, even where more fit. 32 warps have enough copies under way to
-/// keep the memory busy, and more of them only spread the accesses over more pages. Kernels without
-/// raw planes wait for instructions instead, and with 40 warps there is more often one that has its own.
-fn max_blocks_per_multiprocessor(kernel: &Kernel) -> u32 {
-    let words_only = kernel.warp.raw == 0 && kernel.warp.words > 0;
-    match kernel.tables {
-        Tables::OfGroup if words_only => 5,
-        Tables::ByClass(_) => 2,
-        _ => 4,
+/// Thread blocks of a multiprocessor, even where more fit, for so many tasks.
+///
+/// Warps hide each other's latency, and the more a lane decodes in a step, the fewer of them keep the
+/// memory busy; those beyond that only spread the accesses over more pages. Where each warp gets few
+/// tasks there is another reason for fewer: the last tasks end sooner when fewer run at once. Measured,
+/// see `docs/kernels.md`.
+fn max_blocks_per_multiprocessor(kernel: &Kernel, tasks: usize, multiprocessors: u32) -> u32 {
+    const FEW_TASKS_PER_WARP: usize = 8;
+    let warps = 4 * (THREADS / LANES as u32) * multiprocessors;
+    let few_tasks = tasks < FEW_TASKS_PER_WARP * warps as usize;
+    match (kernel.tables, kernel.step_bytes) {
+        (Tables::ByClass(_), _) => 2,
+        (Tables::None, _) => 4,
+        (Tables::OfGroup, 0..=1) => 5,
+        (Tables::OfGroup, 8..) => 3,
+        (Tables::OfGroup, 4..) if few_tasks => 3,
+        (Tables::OfGroup, _) => 4,
     }
 }
 
@@ -42,7 +50,7 @@ pub(super) struct Kernels {
     module: Module,
 }
 
-/// How many thread blocks of a kernel a multiprocessor gets, and their shared memory.
+/// How many thread blocks of a kernel a multiprocessor has room for, and their shared memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Geometry {
     pub(super) warps: u32,
@@ -60,6 +68,16 @@ pub(super) fn warps_for(kernel: &Kernel, tasks: usize, multiprocessors: u32) -> 
             (tasks.div_ceil(multiprocessors.max(1) as usize) as u32).clamp(1, MAX_WARPS_BY_CLASS)
         }
         _ => THREADS / LANES as u32,
+    }
+}
+
+impl Geometry {
+    /// Thread blocks of a launch of so many tasks on a device of so many multiprocessors: as many as
+    /// run at once, if there is work for them.
+    pub(super) fn grid(&self, kernel: &Kernel, tasks: usize, multiprocessors: u32) -> u32 {
+        let most = max_blocks_per_multiprocessor(kernel, tasks, multiprocessors);
+        let resident = multiprocessors * self.blocks_per_multiprocessor.min(most);
+        resident.min((tasks as u32).div_ceil(self.warps)).max(1)
     }
 }
 
@@ -107,7 +125,7 @@ impl Kernels {
         }
         Ok(Geometry {
             warps,
-            blocks_per_multiprocessor: (blocks as u32).min(max_blocks_per_multiprocessor(kernel)),
+            blocks_per_multiprocessor: blocks as u32,
             shared_bytes,
         })
     }

@@ -1,5 +1,6 @@
 //! How long the kernels take on their own, for benchmarks.
 
+use cuda_driver::Gate;
 use cuda_driver::cust::context::CurrentContext;
 use cuda_driver::cust::event::{Event, EventFlags};
 use cuda_driver::cust::memory::DeviceBuffer;
@@ -23,7 +24,8 @@ const POISON: u8 = 0xA5;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct KernelTimes {
-    /// Milliseconds of each run, by CUDA events around all of its launches.
+    /// Milliseconds of each run, by CUDA events around all of its launches, which are queued before
+    /// the first of the events happens.
     pub milliseconds: Vec<f32>,
     /// Decoded bytes of a run.
     pub decoded_bytes: u64,
@@ -90,10 +92,12 @@ impl Decoder {
         let (start, stop) = (event()?, event()?);
         let mut milliseconds = Vec::with_capacity(runs);
         for _ in 0..runs {
+            let gate = Gate::close(&stream).map_err(gpu("hold a stream"))?;
             start.record(&stream).map_err(gpu("record an event"))?;
             // SAFETY: payload and output live until the stream has been waited for.
             unsafe { engine.launch(work.plan(), &stream)? };
             stop.record(&stream).map_err(gpu("record an event"))?;
+            gate.open();
             stop.synchronize().map_err(gpu("decode"))?;
             let elapsed = stop.elapsed_time_f32(&start).map_err(gpu("tell the time"))?;
             milliseconds.push(elapsed);

@@ -44,6 +44,8 @@ pub(crate) struct Kernel {
     pub(crate) warp: WarpMemory,
     /// What it has in shared memory beside that.
     pub(crate) tables: Tables,
+    /// Bytes that a lane decodes in a step of each of its states; 0 where that depends on the plan.
+    pub(crate) step_bytes: u32,
 }
 
 /// The tables that a kernel has in shared memory.
@@ -64,6 +66,7 @@ impl Kernel {
             name: format!("decode_{width}_general"),
             warp: WarpMemory::NONE,
             tables: Tables::None,
+            step_bytes: 0,
         }
     }
 
@@ -449,6 +452,7 @@ pub(crate) fn kernel_for(
             name: format!("decode_1_classes{rotated}_{states_per_lane}"),
             warp: WarpMemory::new(1, 1, 0),
             tables: Tables::ByClass(tables),
+            step_bytes: u32::from(states_per_lane),
         };
     }
     let (width, plan) = (layout.width.bytes(), &plan.planes);
@@ -469,6 +473,7 @@ pub(crate) fn kernel_for(
                 name: format!("decode_{width}_{coding}{rotated}_{states_per_lane}"),
                 warp: WarpMemory::new(width as u32, per_symbol, raw_planes),
                 tables: Tables::OfGroup,
+                step_bytes: width as u32 * per_symbol * u32::from(states_per_lane),
             }
         }
         None => Kernel::general(width),

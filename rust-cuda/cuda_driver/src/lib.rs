@@ -6,9 +6,11 @@
 //! `CUDA_ERROR_STUB_LIBRARY`, [`available`] says why, and the program goes on without a GPU.
 
 mod forwarders;
+mod gate;
 mod library;
 mod result;
 
 pub use cust;
 pub use cust_raw as raw;
+pub use gate::Gate;
 pub use library::{Unavailable, available};
