@@ -1,6 +1,9 @@
 //! What the host hands to the GPU kernels: plain structures, the same on both sides.
 
 use crate::constants::{ALPHABET, MAX_WIDTH, TABLE_SIZE};
+use crate::pair::{RankValues, expand_for_kernels};
+use crate::rans::{DecodeTable, TableEntry};
+use crate::split::unrotate_bytes;
 
 /// How blocks are staged through shared memory; see the kernels' `ring` module.
 pub mod staging {
@@ -219,6 +222,23 @@ pub struct KernelTable {
     pub expanded: [u32; ALPHABET],
 }
 
+impl KernelTable {
+    /// The table of a stream of symbols, or of pairs with these ranks.
+    pub fn new(table: &DecodeTable, ranks: &RankValues) -> Self {
+        Self { entries: table.entries().map(|entry| entry.0), expanded: expand_for_kernels(ranks) }
+    }
+
+    /// The same for symbols that are whole rotated elements: kernels with this table give the elements
+    /// themselves, and need not undo the rotation of each.
+    pub fn unrotated(mut self) -> Self {
+        self.entries = self.entries.map(|entry| {
+            let entry = TableEntry(entry);
+            entry.with_symbol(unrotate_bytes(u32::from(entry.symbol())) as u8).0
+        });
+        self
+    }
+}
+
 /// How the planes of a block are coded, for the kernel that takes any plan.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -280,4 +300,28 @@ pub mod status {
     pub const ESCAPES: u32 = 16;
     /// What a status word holds until a kernel has written it.
     pub const NOT_DECODED: u32 = 1 << 31;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rans::Frequencies;
+
+    #[test]
+    fn unrotated_tables_differ_in_their_symbols_alone() {
+        let mut frequencies = [0; ALPHABET];
+        frequencies[0x81] = 4000;
+        frequencies[0x02] = 96;
+        let table = DecodeTable::new(&Frequencies::new(frequencies).unwrap());
+        let rotated = KernelTable::new(&table, &Default::default());
+        let unrotated = rotated.unrotated();
+        for (&before, &after) in rotated.entries.iter().zip(&unrotated.entries) {
+            let (before, after) = (TableEntry(before), TableEntry(after));
+            assert_eq!(after.symbol(), before.symbol().rotate_right(1));
+            assert_eq!((after.offset(), after.frequency()), (before.offset(), before.frequency()));
+        }
+        assert_eq!(TableEntry(unrotated.entries[0]).symbol(), 0x01);
+        assert_eq!(TableEntry(unrotated.entries[4095]).symbol(), 0xC0);
+        assert_eq!(unrotated.expanded, rotated.expanded);
+    }
 }

@@ -16,7 +16,6 @@ use codec::device::{
     BlockTask, CLASS_RUN, KernelClasses, KernelTable, PlaneSpecs, TaskGroup, plane_kind,
     shared_layout, status,
 };
-use codec::split::unrotate_bytes;
 use cuda_std::shared::SharedAddress;
 use cuda_std::{global, kernel, warp};
 
@@ -78,7 +77,7 @@ fn tables_at(entries: SharedAddress, tables: u32) -> [SharedAddress; 4] {
 
 /// Decodes one block and returns its status.
 #[inline(always)]
-unsafe fn decode<const ROTATED: bool, const S: usize>(
+unsafe fn decode<const S: usize>(
     task: BlockTask,
     shared: SharedLayout,
     classes: KernelClasses,
@@ -112,13 +111,9 @@ unsafe fn decode<const ROTATED: bool, const S: usize>(
                 lanes.quarter::<12>(group, fourth),
             ]
         };
-        let run = symbols.map(|four| {
-            let bytes = pack(four);
-            if ROTATED { unrotate_bytes(bytes) } else { bytes }
-        });
         // SAFETY: the output has as many bytes as the block elements; a run begins at a multiple of
         // 16.
-        unsafe { store_run(task.out as *mut u8, at, task.elements, run) };
+        unsafe { store_run(task.out as *mut u8, at, task.elements, symbols.map(pack)) };
         group += 1;
     }
     lanes.finish(&parts) | bad_start
@@ -140,7 +135,7 @@ fn inside(tables: [u32; 4], count: u32) -> [u32; 4] {
 const _: () = assert!(LANE_RUN_BYTES as u32 == CLASS_RUN);
 
 macro_rules! kernels_by_class {
-    ($($(#[$doc:meta])* $name:ident: $rotated:literal, $states:literal;)*) => { $(
+    ($($(#[$doc:meta])* $name:ident: $states:literal;)*) => { $(
         $(#[$doc])*
         ///
         /// # Safety
@@ -166,7 +161,7 @@ macro_rules! kernels_by_class {
                     work,
                     classes,
                     WarpMemory::new(1, 1, 0),
-                    |task, shared, classes| decode::<$rotated, $states>(task, shared, classes),
+                    |task, shared, classes| decode::<$states>(task, shared, classes),
                 );
             }
         }
@@ -174,12 +169,8 @@ macro_rules! kernels_by_class {
 }
 
 kernels_by_class! {
-    /// Bytes, packed 4-bit values.
-    decode_1_classes_1: false, 1;
+    /// Bytes, packed 4-bit values, FP8 (by unrotated tables).
+    decode_1_classes_1: 1;
     /// The same with two states per lane.
-    decode_1_classes_2: false, 2;
-    /// FP8.
-    decode_1_classes_rotated_1: true, 1;
-    /// The same with two states per lane.
-    decode_1_classes_rotated_2: true, 2;
+    decode_1_classes_2: 2;
 }

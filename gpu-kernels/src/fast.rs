@@ -8,13 +8,13 @@ use codec::constants::LANE_RUN_BYTES;
 use codec::device::staging::WarpMemory;
 use codec::device::{BlockTask, status};
 use codec::rans::carried_by;
-use codec::split::{merge_four_nibbles, unrotate_bytes, unrotate_halves};
-use cuda_std::bits::byte_permute;
+use codec::split::merge_four_nibbles;
+use cuda_std::bits::{byte_permute, select_bits};
 use cuda_std::{kernel, warp};
 
 use crate::escapes::{MARK, announced, announced_by_all};
 use crate::grid::{ALL_LANES, SharedLayout, Work, for_each_task};
-use crate::lanes::{Lanes, pack, pack_two};
+use crate::lanes::{Lanes, pack};
 use crate::output::{replace_bits, store_run};
 use crate::parts::Parts;
 
@@ -27,6 +27,18 @@ const NIBBLE_PAIRS: u8 = codec::device::plane_kind::NIBBLE_PAIRS;
 
 /// Steps of a part of a unit: as many as have their symbols in registers before they are merged.
 const QUARTER: u32 = 4;
+
+/// The same as [`codec::split::unrotate_bytes`], in an instruction less.
+#[inline(always)]
+fn unrotate_bytes(elements: u32) -> u32 {
+    select_bits(0x7F7F_7F7F, elements >> 1, elements << 7)
+}
+
+/// The same as [`codec::split::unrotate_halves`], in an instruction less.
+#[inline(always)]
+fn unrotate_halves(elements: u32) -> u32 {
+    select_bits(0x7FFF_7FFF, elements >> 1, elements << 15)
+}
 
 /// The constants of a specialisation: bytes of an element, coding of its last plane, symbols of a
 /// lane in one group, raw planes to be staged (all others, or one of nibbles), rotation, states per
@@ -153,7 +165,7 @@ impl<
         // SAFETY: this unit's raw bytes are in the rings, and its symbols in the table.
         unsafe {
             if WIDTH == 1 && CODING == SYMBOLS {
-                return [[pack(s[0]), pack(s[1]), pack(s[2]), pack(s[3])].map(Self::bytes), unused];
+                return [s.map(pack), unused];
             }
             if WIDTH == 1 && CODING == PAIRS {
                 let v: [u32; 8] = core::array::from_fn(|n| lanes.values(s[n / 4][n % 4]));
@@ -165,7 +177,7 @@ impl<
                 ];
             }
             if WIDTH == 4 {
-                let v = s[0].map(|symbol| lanes.values(symbol));
+                let v = s[0].map(|entry| lanes.values(entry));
                 lanes.announced += Self::announced([v[0], v[1]], group_at(0), out_bytes);
                 lanes.announced += Self::announced([v[2], v[3]], group_at(1), out_bytes);
                 return [
@@ -190,25 +202,28 @@ impl<
                 ];
                 return [run, unused];
             }
-            let top = if CODING == PAIRS {
-                let values = s[0].map(|symbol| lanes.values(symbol));
-                lanes.announced += Self::announced(values, group_at(0), out_bytes);
-                values
-            } else {
-                let [a, b] = [s[0], s[1]];
-                [(a[0], a[1]), (a[2], a[3]), (b[0], b[1]), (b[2], b[3])]
-                    .map(|(a, b)| pack_two(a, b))
-            };
             let halves = |raw: u32, top: u32, selector: u32| {
                 let both = byte_permute(raw, top, selector);
                 if ROTATED { unrotate_halves(both) } else { both }
             };
-            let run = [
-                halves(low, top[0], 0x5140),
-                halves(low, top[1], 0x5342),
-                halves(high, top[2], 0x5140),
-                halves(high, top[3], 0x5342),
-            ];
+            let run = if CODING == PAIRS {
+                let values = s[0].map(|entry| lanes.values(entry));
+                lanes.announced += Self::announced(values, group_at(0), out_bytes);
+                [
+                    halves(low, values[0], 0x5140),
+                    halves(low, values[1], 0x5342),
+                    halves(high, values[2], 0x5140),
+                    halves(high, values[3], 0x5342),
+                ]
+            } else {
+                let top = [pack(s[0]), pack(s[1])];
+                [
+                    halves(low, top[0], 0x5140),
+                    halves(low, top[0], 0x7362),
+                    halves(high, top[1], 0x5140),
+                    halves(high, top[1], 0x7362),
+                ]
+            };
             [run, unused]
         }
     }
@@ -323,16 +338,23 @@ fast_kernels! {
     decode_1_nibbles_rotated_1: 1, NIBBLE_PAIRS, 1, true, 1;
     /// The same with two states per lane.
     decode_1_nibbles_rotated_2: 1, NIBBLE_PAIRS, 1, true, 2;
-    /// Bytes, packed 4-bit values: a symbol each.
+    /// Bytes, packed 4-bit values, FP8 (by unrotated tables): a symbol each.
     decode_1_symbols_1: 1, SYMBOLS, 0, false, 1;
     /// The same with two states per lane.
     decode_1_symbols_2: 1, SYMBOLS, 0, false, 2;
-    /// FP8: a symbol each.
-    decode_1_symbols_rotated_1: 1, SYMBOLS, 0, true, 1;
-    /// The same with two states per lane.
-    decode_1_symbols_rotated_2: 1, SYMBOLS, 0, true, 2;
     /// Bytes of few values: two per symbol.
     decode_1_pairs_1: 1, PAIRS, 0, false, 1;
     /// The same with two states per lane.
     decode_1_pairs_2: 1, PAIRS, 0, false, 2;
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn rotations_are_undone_as_the_codec_does() {
+        for elements in (0..=u32::MAX).step_by(0x1_0203) {
+            assert_eq!(super::unrotate_bytes(elements), codec::split::unrotate_bytes(elements));
+            assert_eq!(super::unrotate_halves(elements), codec::split::unrotate_halves(elements));
+        }
+    }
 }

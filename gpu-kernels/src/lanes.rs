@@ -10,7 +10,7 @@ use codec::rans::{
     SLOT_SHIFT, STATE_FACTOR, TableEntry, advance, advance_parts, is_first_state, needs_word, slot,
     take_word,
 };
-use cuda_std::bits::{byte_permute, multiply_wide};
+use cuda_std::bits::{byte_permute, multiply_wide, select_bits};
 use cuda_std::shared::SharedAddress;
 use cuda_std::{global, warp};
 
@@ -22,9 +22,9 @@ use crate::ring::Rings;
 /// Bytes of an entry are a power of two.
 const ENTRY_BYTES_SHIFT: u32 = 2;
 
-/// What a state holds after a symbol, before a refill, and a word with the symbol as its top byte.
+/// What a state holds after a symbol, before a refill, and the entry that it took.
 ///
-/// Where `BY_PRODUCTS` is set, the same as [`codec::rans::advance`] with products in the place of
+/// Where `BY_PRODUCTS` is set, a word with the symbol as its top byte instead of the entry, by the same as [`codec::rans::advance`] with products in the place of
 /// shifts: one takes a number apart at a bit, and multiplications have units of their own.
 ///
 /// # Safety
@@ -43,20 +43,16 @@ unsafe fn take_symbol<const BY_PRODUCTS: bool>(entries: SharedAddress, state: u3
     let at = entries.offset(slot(state) << ENTRY_BYTES_SHIFT);
     // SAFETY: a slot is below the table's size.
     let entry = TableEntry(unsafe { at.load_u32_constant() });
-    (advance(state, entry), entry.0.wrapping_mul(TableEntry::FACTOR))
+    (advance(state, entry), entry.0)
 }
 
-/// The symbols of four words as the bytes of one.
+/// The symbols of four entries as the bytes of a word.
 #[inline(always)]
-pub(crate) fn pack(symbols: [u32; 4]) -> u32 {
-    let [a, b, c, d] = symbols;
-    byte_permute(pack_two(a, b), pack_two(c, d), 0x5410)
-}
-
-/// The symbols of two words as the lowest bytes of one.
-#[inline(always)]
-pub(crate) fn pack_two(first: u32, second: u32) -> u32 {
-    byte_permute(first, second, 0x0073)
+pub(crate) fn pack(entries: [u32; 4]) -> u32 {
+    // Of two entries the middle bytes, whose symbols are at bits 4 and 20 then.
+    let middle = |first: u32, second: u32| byte_permute(first, second, 0x6521);
+    let (even, odd) = (middle(entries[0], entries[2]) >> 4, middle(entries[1], entries[3]) << 4);
+    select_bits(0x00FF_00FF, even, odd)
 }
 
 /// A lane's states, and what the warp has in common, for a block with `RAW` staged planes, whose runs
@@ -156,7 +152,7 @@ impl<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool>
         }
     }
 
-    /// A step of the only state: a word with the symbol as its top byte.
+    /// A step of the only state; returns what [`take_symbol`] does.
     #[inline(always)]
     unsafe fn step(&mut self, entries: SharedAddress) -> u32 {
         // SAFETY: the table's entries are in shared memory.
@@ -206,14 +202,15 @@ impl<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool>
         [symbol_0, symbol_1]
     }
 
-    /// Both values of the pair's symbol in the top byte of a word, in the low half.
+    /// Both values of the pair that an entry stands for, in the low half.
     ///
     /// # Safety
     ///
     /// The module's promise.
     #[inline(always)]
-    pub(crate) unsafe fn values(&self, symbol: u32) -> u32 {
-        let at = self.shared.expanded.offset((symbol >> 24) * VALUES_BYTES);
+    pub(crate) unsafe fn values(&self, entry: u32) -> u32 {
+        let symbol = u32::from(TableEntry(entry).symbol());
+        let at = self.shared.expanded.offset(symbol * VALUES_BYTES);
         // SAFETY: every symbol has an entry, and nobody changes it while the block is decoded.
         unsafe { at.load_u32_constant() }
     }

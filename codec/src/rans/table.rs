@@ -27,6 +27,12 @@ impl TableEntry {
         Self(offset << Self::OFFSET_SHIFT | (symbol as u32) << Self::SYMBOL_SHIFT | frequency)
     }
 
+    /// The same entry for another symbol.
+    #[inline(always)]
+    pub const fn with_symbol(self, symbol: u8) -> Self {
+        Self::new(symbol, self.offset(), self.frequency())
+    }
+
     /// The symbol that the slot stands for.
     #[inline(always)]
     pub const fn symbol(self) -> u8 {

@@ -123,10 +123,6 @@ impl Kernels {
                 detail: format!("{set:?}, {asked:?}, {blocks} thread blocks fit"),
             });
         }
-        Ok(Geometry {
-            warps,
-            blocks_per_multiprocessor: blocks as u32,
-            shared_bytes,
-        })
+        Ok(Geometry { warps, blocks_per_multiprocessor: blocks as u32, shared_bytes })
     }
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use codec::device::KernelTable;
-use codec::pair::expand_for_kernels;
 use codec::rans::DecodeTable;
 
 use crate::error::{Error, Result};
@@ -13,29 +12,31 @@ use crate::format::{Index, decode_frequencies};
 /// Tables that are kept, of 17 KiB each.
 const MOST_TABLES: usize = 2048;
 
-/// Tables of one index, by number.
+/// A table of an index, and whether its symbols are to be [unrotated](KernelTable::unrotated).
+pub(super) type TableKey = (u32, bool);
+
+/// Tables of one index.
 #[derive(Default)]
-pub(crate) struct TableCache(Mutex<HashMap<u32, Arc<KernelTable>>>);
+pub(crate) struct TableCache(Mutex<HashMap<TableKey, Arc<KernelTable>>>);
 
 impl TableCache {
-    /// The table `id` of a validated index, which is always the same one.
-    pub(super) fn get(&self, index: &Index, id: u32) -> Result<Arc<KernelTable>> {
+    /// The table `key` of a validated index, which is always the same one.
+    pub(super) fn get(&self, index: &Index, key: TableKey) -> Result<Arc<KernelTable>> {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(table) = lock().get(&id) {
+        if let Some(table) = lock().get(&key) {
             return Ok(Arc::clone(table));
         }
         // Made without the lock: other threads need other tables.
+        let (id, unrotated) = key;
         let record = &index.tables[id as usize];
         let frequencies = decode_frequencies(&record.frequencies)
             .map_err(|detail| Error::Internal { detail: format!("table {id}: {detail}") })?;
         let table = DecodeTable::new(&frequencies);
-        let table = Arc::new(KernelTable {
-            entries: table.entries().map(|entry| entry.0),
-            expanded: expand_for_kernels(&record.ranks.unwrap_or_default()),
-        });
+        let table = KernelTable::new(&table, &record.ranks.unwrap_or_default());
+        let table = Arc::new(if unrotated { table.unrotated() } else { table });
         let mut known = lock();
         if known.len() < MOST_TABLES {
-            known.insert(id, Arc::clone(&table));
+            known.insert(key, Arc::clone(&table));
         }
         Ok(table)
     }

@@ -16,7 +16,7 @@ use codec::split::{ElementLayout, Width};
 use codec::tile::TiledBlock;
 
 use super::classes::ClassWork;
-use super::tables::TableCache;
+use super::tables::{TableCache, TableKey};
 use crate::decode::layout_of;
 use crate::error::{Error, Result};
 use crate::format::{Index, PlanRecord, PlaneRecord, TensorRecord, TilingRecord};
@@ -209,7 +209,7 @@ struct Builder<'a> {
     known: &'a TableCache,
     work: Work,
     /// Tables of the index that have a position among the kernels' tables.
-    tables: BTreeMap<u32, u32>,
+    tables: BTreeMap<TableKey, u32>,
 }
 
 impl Builder<'_> {
@@ -288,9 +288,13 @@ impl Builder<'_> {
     ) -> Result<Option<PreparedPlan>> {
         let plan = &record.plans[plan];
         let layout = layout_of(record).and_then(|layout| plan.coded_layout(layout));
-        let Some(layout) = layout else { return Ok(None) };
+        let Some(mut layout) = layout else { return Ok(None) };
         let by_class = self.class_tables(record, plan);
-        let tables = self.plan_tables(record, plan, blocks, by_class.is_some())?;
+        let unrotated = symbols_are_elements(layout, plan);
+        if unrotated {
+            layout.rotated = false;
+        }
+        let tables = self.plan_tables(record, plan, blocks, (by_class.is_some(), unrotated))?;
         let specs = self.work.specs.len() as u32;
         self.work.specs.push(plane_specs(record, layout, plan, &tables));
         let table = tables.iter().rev().flatten().next().copied().unwrap_or(0);
@@ -331,16 +335,16 @@ impl Builder<'_> {
     }
 
     /// The kernels' number of each plane's table, or of its classes; `blocks` of the tensor are to be
-    /// decoded.
+    /// decoded, by a kernel by class or another, by unrotated tables or as they are.
     fn plan_tables(
         &mut self,
         tensor: &TensorRecord,
         plan: &PlanRecord,
         blocks: usize,
-        by_class: bool,
+        (by_class, unrotated): (bool, bool),
     ) -> Result<Vec<Option<u32>>> {
         let number = |record: &PlaneRecord| match (record.table(), record.classes()) {
-            (Some(id), _) => self.table(id).map(Some),
+            (Some(id), _) => self.table((id, unrotated)).map(Some),
             (None, None) => Ok(None),
             (None, Some(classes)) => {
                 let classes = classes as usize;
@@ -350,7 +354,8 @@ impl Builder<'_> {
                 } else {
                     &tensor.classes[classes].tables
                 };
-                let tables = ids.iter().map(|&id| self.table(id)).collect::<Result<Vec<_>>>()?;
+                let tables = ids.iter().map(|&id| self.table((id, unrotated)));
+                let tables = tables.collect::<Result<Vec<_>>>()?;
                 Ok(Some(if tiled {
                     let elements = blocks * tensor.block_elements as usize;
                     self.work.classes.add_elements(elements, &tables)
@@ -381,13 +386,13 @@ impl Builder<'_> {
         }
     }
 
-    fn table(&mut self, id: u32) -> Result<u32> {
-        if let Some(&number) = self.tables.get(&id) {
+    fn table(&mut self, key: TableKey) -> Result<u32> {
+        if let Some(&number) = self.tables.get(&key) {
             return Ok(number);
         }
-        self.work.tables.push(*self.known.get(self.index, id)?);
+        self.work.tables.push(*self.known.get(self.index, key)?);
         let number = self.work.tables.len() as u32 - 1;
-        self.tables.insert(id, number);
+        self.tables.insert(key, number);
         Ok(number)
     }
 }
@@ -438,6 +443,12 @@ fn arrangement_of(layout: ElementLayout, plan: &PlanRecord) -> u32 {
     }
 }
 
+/// Whether symbols are whole rotated elements. Then the tables are unrotated instead of each element.
+fn symbols_are_elements(layout: ElementLayout, plan: &PlanRecord) -> bool {
+    let one_plane = matches!(plan.planes[..], [PlaneRecord::Symbols(_) | PlaneRecord::Classes(_)]);
+    layout.rotated && one_plane
+}
+
 /// The kernel for a plan: a fast one where there is one, otherwise the general one of the width. One by
 /// class has `by_class` tables.
 pub(crate) fn kernel_for(
@@ -449,7 +460,7 @@ pub(crate) fn kernel_for(
     let rotated = if layout.rotated { "_rotated" } else { "" };
     if let Some(tables) = by_class {
         return Kernel {
-            name: format!("decode_1_classes{rotated}_{states_per_lane}"),
+            name: format!("decode_1_classes_{states_per_lane}"),
             warp: WarpMemory::new(1, 1, 0),
             tables: Tables::ByClass(tables),
             step_bytes: u32::from(states_per_lane),
@@ -459,7 +470,7 @@ pub(crate) fn kernel_for(
     let lower_are_raw = plan[..width - 1].iter().all(|record| *record == PlaneRecord::Raw);
     let fast = match (layout.width, layout.rotated, plan[width - 1]) {
         (Width::One, _, PlaneRecord::NibblePairs(_)) => Some(("nibbles", 1)),
-        (Width::One, _, PlaneRecord::Symbols(_)) => Some(("symbols", 0)),
+        (Width::One, false, PlaneRecord::Symbols(_)) => Some(("symbols", 0)),
         (Width::One, false, PlaneRecord::Pairs(_)) => Some(("pairs", 0)),
         (Width::Two, true, PlaneRecord::Pairs(_)) => Some(("pairs", 1)),
         (Width::Two, true, PlaneRecord::Symbols(_)) => Some(("symbols", 1)),

@@ -6,7 +6,6 @@ use codec::device::{
     BlockTask, KernelClasses, KernelTable, PlaneSpecs, TaskGroup, arrangement, plane_kind,
     shared_layout, status,
 };
-use codec::pair::expand_for_kernels;
 use cuda_std::emulator::{CopyTiming, EmulationError, GlobalRange, Grid, LaneOrder, launch};
 
 use super::blocks::{Coded, Plan};
@@ -93,9 +92,9 @@ impl<'a> Batch<'a> {
     pub(crate) fn add_group(&mut self, coded: &Coded, blocks: Vec<(BlockSpec, Vec<u8>)>) {
         let table = self.tables.len() as u32;
         self.specs.push(self.plane_specs(coded));
-        self.tables.extend(coded.decode.iter().flatten().map(|tables| KernelTable {
-            entries: tables.table.entries().map(|entry| entry.0),
-            expanded: expand_for_kernels(&tables.ranks),
+        self.tables.extend(coded.decode.iter().flatten().map(|tables| {
+            let table = KernelTable::new(&tables.table, &tables.ranks);
+            if self.subject.takes_unrotated_tables() { table.unrotated() } else { table }
         }));
         self.add_classes(coded, &blocks);
         // Thread blocks copy a table even for plans without streams.
@@ -129,9 +128,9 @@ impl<'a> Batch<'a> {
         let by_element = self.subject.plan.states_per_lane == 2 && !self.subject.by_class;
         let first_table = self.tables.len() as u32;
         self.class_lists.push(ClassLists::new(longest, first_table, by_element));
-        self.tables.extend(coded.by_class.decode.iter().map(|table| KernelTable {
-            entries: table.entries().map(|entry| entry.0),
-            expanded: [0; ALPHABET],
+        self.tables.extend(coded.by_class.decode.iter().map(|table| {
+            let table = KernelTable::new(table, &Default::default());
+            if self.subject.takes_unrotated_tables() { table.unrotated() } else { table }
         }));
     }
 
