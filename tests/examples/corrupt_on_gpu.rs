@@ -84,7 +84,7 @@ fn run() -> Result<(), Failure> {
         let number = number / originals.len();
         let profile = if number % 2 == 0 { Profile::Fast } else { Profile::Max };
         let options = EncodeOptions {
-            block_elements: 1024 << (number / 2 % 4),
+            block_elements: 1024 * [1, 2, 3, 8][number / 2 % 4],
             states_per_lane: 1 + number / 8 % 2,
             base: original.base.clone(),
             ..EncodeOptions::of(profile)

@@ -301,7 +301,7 @@ fn arguments_out_of_range() {
     let file = safetensors_file(&[]).unwrap();
     for block_elements in [0, 512, 3000, 1 << 18] {
         let options = EncodeOptions { block_elements, ..EncodeOptions::default() };
-        let parts = ["block_elements", "power of two from 1024 to 131072"];
+        let parts = ["block_elements", "multiple of 1024 up to 131072"];
         assert_fails(encode_safetensors_bytes(&file, &options), kind, &parts);
     }
     let options = EncodeOptions { states_per_lane: 3, ..EncodeOptions::default() };

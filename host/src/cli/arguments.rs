@@ -106,7 +106,7 @@ pub(super) struct Encode {
     /// What to optimise for: speed, or the smallest file
     #[arg(long, value_enum, default_value_t)]
     pub(super) profile: ProfileChoice,
-    /// Elements of a block, the unit of random access: a power of two from 1024 to 131072
+    /// Elements of a block, the unit of random access: a multiple of 1024 up to 131072
     /// [default: 65536, with --profile max 131072]
     #[arg(long, value_name = "N")]
     pub(super) block_elements: Option<usize>,

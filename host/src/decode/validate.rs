@@ -122,7 +122,7 @@ fn check_tensor(tensor: &TensorRecord, index: &Index) -> Result<u64, &'static st
         return Err("its bytes are not a whole number of elements");
     }
     let block_elements = tensor.block_elements as usize;
-    if !block_elements.is_power_of_two()
+    if !block_elements.is_multiple_of(MIN_BLOCK_ELEMENTS)
         || !(MIN_BLOCK_ELEMENTS..=MAX_BLOCK_ELEMENTS).contains(&block_elements)
     {
         return Err("its block size is not one of this format");

@@ -36,7 +36,7 @@ use crate::safetensors::{self, Header, TensorEntry};
 pub struct EncodeOptions {
     /// What to optimise for.
     pub profile: Profile,
-    /// Elements of a block, the unit of random access: a power of two from 1024 to 131072.
+    /// Elements of a block, the unit of random access: a multiple of 1024 up to 131072.
     pub block_elements: usize,
     /// rANS states per lane, 1 or 2: 2 decodes faster and takes 64 bytes a block more.
     pub states_per_lane: usize,
@@ -91,10 +91,10 @@ impl EncodeOptions {
     fn check(&self) -> Result<()> {
         let elements = self.block_elements;
         let (least, most) = (MIN_BLOCK_ELEMENTS, MAX_BLOCK_ELEMENTS);
-        if !elements.is_power_of_two() || !(least..=most).contains(&elements) {
+        if !elements.is_multiple_of(least) || !(least..=most).contains(&elements) {
             return Err(Error::InvalidArgument {
                 what: "block_elements".into(),
-                detail: format!("{elements} is not a power of two from {least} to {most}"),
+                detail: format!("{elements} is not a multiple of {least} up to {most}"),
             });
         }
         let (alignment, least, most) =

@@ -490,3 +490,45 @@ pub(crate) fn kernel_for(
         None => Kernel::general(width),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use codec::rans::TableEntry;
+
+    use super::*;
+    use crate::safetensors::{Dtype, TensorData, build};
+    use crate::{Checkpoint, EncodeOptions, encode_safetensors_bytes};
+
+    /// The work of decoding a tensor of so many bytes, values from `least` on.
+    fn work_of(dtype: Dtype, least: u8) -> Work {
+        // Sums of two numbers below 16: too many values for two to a symbol.
+        let bytes: Vec<u8> = (0..20_000u32)
+            .map(|number| number.wrapping_mul(0x9E37_79B9))
+            .map(|random| least + (random >> 28) as u8 + (random >> 20 & 15) as u8)
+            .collect();
+        let tensor = TensorData { name: "w", dtype, shape: &[bytes.len() as u64], bytes: &bytes };
+        let options = EncodeOptions { pair_tolerance: 0.0, ..EncodeOptions::default() };
+        let file = build(&[tensor], &[]).unwrap();
+        let (encoded, _) = encode_safetensors_bytes(&file, &options).unwrap();
+        let checkpoint = Checkpoint::from_bytes(encoded).unwrap();
+        let blocks = checkpoint.index.tensors[0].blocks.len();
+        let request = Request { tensor: 0, blocks: 0..blocks, payload: 0, out: 0, base: 0 };
+        Work::new(&checkpoint.index, &[request], &TableCache::default()).unwrap()
+    }
+
+    #[test]
+    fn symbols_that_are_rotated_elements_get_unrotated_tables_and_the_kernel_of_bytes() {
+        // Bytes that rotation changes: of 0x60 to 0x7E it makes 0xC0 to 0xFC.
+        for dtype in [Dtype::F8E4M3, Dtype::U8] {
+            let work = work_of(dtype.clone(), 0x60);
+            let [launch] = &work.launches[..] else { panic!("{:?}", work.launches) };
+            assert_eq!(launch.kernel.name, "decode_1_symbols_2");
+            assert_eq!(work.specs[0].arrangement, arrangement::PLAIN);
+            let [table] = &work.tables[..] else { panic!("{} tables", work.tables.len()) };
+            let symbols = table.entries.map(|entry| TableEntry(entry).symbol());
+            // What the sample did not have gets a slot too.
+            let own = symbols.iter().filter(|symbol| (0x60..=0x7E).contains(*symbol)).count();
+            assert!(own > symbols.len() * 9 / 10, "{dtype:?}: {own}");
+        }
+    }
+}
