@@ -503,7 +503,10 @@ mod tests {
     fn work_of(dtype: Dtype, least: u8) -> Work {
         // Sums of two numbers below 16: too many values for two to a symbol.
         let bytes: Vec<u8> = (0..20_000u32)
-            .map(|number| number.wrapping_mul(0x9E37_79B9))
+            .map(|number| {
+                let mixed = (number ^ 0x5A5A).wrapping_mul(0x9E37_79B9);
+                (mixed ^ mixed >> 15).wrapping_mul(0x85EB_CA6B)
+            })
             .map(|random| least + (random >> 28) as u8 + (random >> 20 & 15) as u8)
             .collect();
         let tensor = TensorData { name: "w", dtype, shape: &[bytes.len() as u64], bytes: &bytes };
