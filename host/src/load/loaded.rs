@@ -98,7 +98,7 @@ impl TensorLayout {
         Self {
             name: selected.tensor.name().to_owned(),
             dtype: selected.tensor.dtype(),
-            shape: selected.shape.clone(),
+            shape: selected.shape.to_vec(),
             offset: selected.part.out,
             bytes: selected.byte_len(),
         }
