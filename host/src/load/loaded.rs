@@ -158,7 +158,7 @@ impl Checkpoint {
         let of_rank = |rank: usize| LoadOptions {
             shard: Some(rules.with_rank(rank, devices.len())),
             pinned_bytes: options.pinned_bytes / devices.len(),
-            threads: options.threads.div_ceil(devices.len()),
+            threads: options.threads_of_each(devices.len()),
             ..options.clone()
         };
         std::thread::scope(|scope| {
