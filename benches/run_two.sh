@@ -5,8 +5,9 @@
 #   [COMMIT=...] [LAYERS=22] benches/run_two.sh FOLDER_OF_BINARIES [FOLDER_FOR_FILES]
 #
 # The binaries are wcodec and the examples make_checkpoint, load_devices and (if it is there)
-# resident_layers. Needs two GPUs, and about twice the checkpoint's size (22 layers: 9 GB) in a folder
-# that the page cache holds, such as one in /dev/shm. Takes about two minutes.
+# resident_layers; an older build of wcodec, called wcodec-before, is compared with if it is there.
+# Needs two GPUs, and about twice the checkpoint's size (22 layers: 9 GB) in a folder that the page
+# cache holds, such as one in /dev/shm. Takes about two minutes.
 #
 # Expected beforehand, for two H100 of one host with 16 cores each:
 #   whole on one GPU     0.138 s, 64 GB/s (the bus carries 55 GB/s of the file)
@@ -60,6 +61,9 @@ try load_devices "$big.wcodec" "${devices[@]}" --repeat 4 --along '*norm.weight=
 try wcodec load "$big.wcodec" --device cuda:0 --repeat 8
 try wcodec load "$big.wcodec" --device cuda:1 --repeat 4
 for _ in 1 2; do
+    if command -v wcodec-before >/dev/null; then
+        try wcodec-before load "$small.wcodec" --device cuda:0 --repeat 12
+    fi
     try wcodec load "$small.wcodec" --device cuda:0 --repeat 12
     try wcodec load "$even.wcodec" --device cuda:0 --repeat 12
 done
