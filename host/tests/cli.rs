@@ -191,6 +191,29 @@ fn the_same_binary_runs_with_and_without_a_gpu() {
 }
 
 #[test]
+fn load_reports_what_it_took_and_resident_what_it_tried() {
+    let place = Workplace::encoded();
+    let load = |more: &[&'static str]| {
+        [&["load", "m.safetensors.wcodec", "--device", "cpu"], more].concat()
+    };
+    let keys = "command file device device_seconds runs compared host_peak_bytes";
+    let loaded = place.json(&load(&["--repeat", "2", "--compare"]), keys);
+    let run = &loaded["runs"][1];
+    assert_eq!((run["checksums"].as_bool(), run["pinned_bytes"].as_u64()), (Some(true), Some(0)));
+    let half = place.json(&load(&["--shard", "0/2", "--along", "fp32.*=0"]), keys);
+    assert!(half["runs"][0]["tensor_bytes"].as_u64() < run["tensor_bytes"].as_u64());
+    assert!(half["runs"][0]["file_bytes"].as_u64() <= run["file_bytes"].as_u64());
+
+    let keys = "command file device device_seconds open_seconds seconds compressed_bytes device_bytes tensor_bytes host_peak_bytes";
+    let all = place.json(&load(&["--resident"]), keys);
+    assert_eq!(all["tensor_bytes"], run["tensor_bytes"]);
+    let some = place.json(&load(&["--resident", "--tensors", "fp32.*"]), keys);
+    assert!(some["tensor_bytes"].as_u64() < all["tensor_bytes"].as_u64());
+    place.run(&load(&["--resident"])).success().stdout(contains("none tried yet"));
+    place.run(&load(&["--resident", "--tensors", "x*"])).failure().stderr(contains("x*"));
+}
+
+#[test]
 fn inspect_lists_every_tensor() {
     let place = Workplace::encoded();
     let name = "bf16.encoder.layer.0.attention.self.query.weight";

@@ -82,6 +82,9 @@ fn names_and_patterns_choose_and_others_are_errors() {
         assert_eq!(names, ["matrix.F32", "matrix.F16"]);
         let error = loaded.tensor("matrix.I8").map(|_| ()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
+        let misspelt = LoadOptions { tensors: vec!["matrix.F33".into()], ..LoadOptions::default() };
+        let error = checkpoint.load(&device, &misspelt).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("\"matrix.F32\""), "{error}");
         for wrong in ["matrix.F33", "matrix.Q*"] {
             let options = LoadOptions { tensors: vec![wrong.into()], ..LoadOptions::default() };
             let error = checkpoint.load(&device, &options).map(|_| ()).unwrap_err();
@@ -143,6 +146,34 @@ fn slices_of_all_ranks_make_up_the_whole() {
     }
 }
 
+#[test]
+fn a_slice_reads_only_what_it_needs_of_the_file() {
+    let random = &mut Random::new(17);
+    let shape = [1600, 1000];
+    let tensors = [TestTensor::new("w", Dtype::BF16, &shape, Pattern::Gaussian, random)];
+    let checkpoint = checkpoint(&tensors, Profile::Fast);
+    let whole = checkpoint.tensor("w").unwrap().encoded_bytes();
+    for device in devices() {
+        let read = |shard: Option<Shard>, checksums: bool| {
+            let options = LoadOptions { shard, checksums, ..LoadOptions::default() };
+            checkpoint.load(&device, &options).unwrap().report().file_bytes
+        };
+        for checksums in [true, false] {
+            assert_eq!(read(None, checksums), whole);
+            let ranks: Vec<u64> = (0..4)
+                .map(|rank| read(Some(Shard::new(rank, 4).along("w", 0)), checksums))
+                .collect();
+            // Neighbours share a chunk, or without checksums a block.
+            assert!(ranks.iter().all(|&bytes| bytes < whole), "{ranks:?} of {whole}");
+            assert!(ranks.iter().sum::<u64>() >= whole, "{ranks:?} of {whole}");
+            let columns = read(Some(Shard::new(0, 2).along("w", 1)), checksums);
+            assert_eq!(columns, whole, "every block has some of the columns");
+        }
+        let rows = || Some(Shard::new(1, 4).along("w", 0));
+        assert!(read(rows(), false) < read(rows(), true));
+    }
+}
+
 /// Cancels as soon as something is ready.
 struct Impatient {
     cancel: Cancel,
@@ -199,6 +230,71 @@ fn a_damaged_chunk_is_named_and_other_files_load_afterwards() {
     }
 }
 
+/// Three tensors of more than a chunk each.
+fn long_tensors() -> Vec<TestTensor> {
+    let random = &mut Random::new(23);
+    ["first", "second", "third"]
+        .map(|name| TestTensor::new(name, Dtype::BF16, &[1 << 20], Pattern::Gaussian, random))
+        .into()
+}
+
+#[test]
+fn the_tensor_that_damage_is_in_is_named() {
+    let mut file = encode(&long_tensors(), Profile::Fast);
+    let middle = file.len() / 2;
+    file[middle] ^= 0x20;
+    let damaged = Checkpoint::from_bytes(file).unwrap();
+    for device in devices() {
+        let error = damaged.load(&device, &LoadOptions::default()).map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains("tensor \"second\""), "{error}");
+        // What is intact of the same file can be had.
+        let tensors = vec!["first".into(), "third".into()];
+        let options = LoadOptions { tensors, ..LoadOptions::default() };
+        assert_eq!(damaged.load(&device, &options).unwrap().tensors().len(), 2);
+    }
+}
+
+/// Cuts a file short when loading begins.
+#[cfg(unix)]
+struct Cutter(std::path::PathBuf);
+
+#[cfg(unix)]
+impl Progress for Cutter {
+    fn start(&self, _total: u64) {
+        let file = std::fs::OpenOptions::new().write(true).open(&self.0).unwrap();
+        file.set_len(1 << 20).unwrap();
+    }
+
+    fn advance(&self, _bytes: u64) {}
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_cut_short_while_it_is_loaded_is_an_error() {
+    wcodec::guard_mapped_files().unwrap();
+    let tensors = long_tensors();
+    let file = encode(&tensors, Profile::Fast);
+    let folder = tempfile::tempdir().unwrap();
+    let (cut, intact) = (folder.path().join("cut.wcodec"), folder.path().join("intact.wcodec"));
+    std::fs::write(&intact, &file).unwrap();
+    for device in devices() {
+        std::fs::write(&cut, &file).unwrap();
+        let checkpoint = Checkpoint::open(&cut).unwrap();
+        let progress = Some(Arc::new(Cutter(cut.clone())) as _);
+        let options = LoadOptions { progress, ..LoadOptions::default() };
+        let error = checkpoint.load(&device, &options).map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Truncated, "{error}");
+        drop(checkpoint);
+        let intact = Checkpoint::open(&intact).unwrap();
+        let loaded = intact.load(&device, &LoadOptions::default()).unwrap();
+        for expected in &tensors {
+            let bytes = loaded.tensor(&expected.name).unwrap().to_host().unwrap();
+            assert!(bytes.as_bytes() == expected.bytes, "{}", expected.name);
+        }
+    }
+}
+
 /// Bytes of all blocks.
 fn tensors_bytes(checkpoint: &Checkpoint) -> usize {
     checkpoint.tensors().map(|tensor| tensor.encoded_bytes()).sum::<u64>() as usize
@@ -227,7 +323,8 @@ fn compressed_weights_decode_layer_by_layer() {
     for device in devices() {
         let checkpoint = Arc::new(checkpoint(&tensors, Profile::Fast));
         let options = LoadOptions::default();
-        let resident = ResidentCheckpoint::load(checkpoint, &device, &options).unwrap();
+        let resident =
+            ResidentCheckpoint::load(Arc::clone(&checkpoint), &device, &options).unwrap();
         let stream = device.stream().unwrap();
         let largest = tensors.iter().map(|tensor| tensor.bytes.len()).max().unwrap();
         let mut buffer = device.allocate(largest as u64).unwrap();
@@ -251,6 +348,9 @@ fn compressed_weights_decode_layer_by_layer() {
                 assert!(layer.to_host(tensor).unwrap() == expected.bytes, "{}", tensor.name());
             }
         }
+        let wrong = LoadOptions { tensors: vec!["no such tensor".into()], ..options.clone() };
+        let refused = ResidentCheckpoint::load(Arc::clone(&checkpoint), &device, &wrong);
+        assert_eq!(refused.map(|_| ()).unwrap_err().kind(), ErrorKind::NotFound);
         let missing = [vec!["no such tensor"]];
         assert_eq!(resident.layers(&missing).map(|_| ()).unwrap_err().kind(), ErrorKind::NotFound);
     }

@@ -10,11 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wcodec::safetensors::Dtype;
-use wcodec::{Checkpoint, EncodeOptions, RestoreOptions, Tensor, encode_safetensors};
+use wcodec::{
+    Checkpoint, Device, EncodeOptions, LoadOptions, RestoreOptions, Shard, Tensor,
+    encode_safetensors,
+};
 use wcodec_tests::{Pattern, Random, TestTensor};
 
 const FILE_BYTES: u64 = 512 << 20;
 const LIMIT_BYTES: u64 = 256 << 20;
+/// What loading may take beside the tensors.
+const LOADING_BYTES: u64 = 64 << 20;
 const THREADS: usize = 2;
 
 /// Memory of this process that no file stands behind, in bytes.
@@ -86,15 +91,25 @@ fn a_tensor_larger_than_the_limit_is_encoded_verified_and_restored_within_it() {
     let decoding_a_range = peak(&|| {
         assert_eq!(tensor.decode_range(1 << 24..1 << 25).unwrap().as_bytes().len(), 1 << 25)
     });
+    let loading = |shard: Option<Shard>| {
+        let options = LoadOptions { shard, ..LoadOptions::default() };
+        peak(&|| drop(checkpoint.load(&Device::cpu(), &options).unwrap()))
+    };
+    let (loading_all, loading_half) =
+        (loading(None), loading(Some(Shard::new(1, 2).along("w", 0))));
 
     assert_eq!(fs::metadata(&restored).unwrap().len(), fs::metadata(&input).unwrap().len());
-    for (what, peak) in [
-        ("encoding", encoding),
-        ("verifying", verifying),
-        ("restoring", restoring),
-        ("decoding a range", decoding_a_range),
+    // What is loaded is in memory, and little beside it.
+    let loaded = |bytes: u64| bytes + LOADING_BYTES;
+    for (what, peak, limit) in [
+        ("encoding", encoding, LIMIT_BYTES),
+        ("verifying", verifying, LIMIT_BYTES),
+        ("restoring", restoring, LIMIT_BYTES),
+        ("decoding a range", decoding_a_range, LIMIT_BYTES),
+        ("loading", loading_all, loaded(FILE_BYTES)),
+        ("loading a half", loading_half, loaded(FILE_BYTES / 2)),
     ] {
         println!("{what}: {} MiB", peak >> 20);
-        assert!(peak < LIMIT_BYTES, "{what} takes {} MiB", peak >> 20);
+        assert!(peak < limit, "{what} takes {} MiB", peak >> 20);
     }
 }

@@ -124,12 +124,15 @@ fn forget(path: &Path) -> Result<()> {
 fn keep(arguments: &Load, common: &Common, device: &Device, device_seconds: f64) -> Result<Answer> {
     let (checkpoint, open_seconds) = open(arguments)?;
     let options = options(arguments, common, progress::bar("Loading", common));
-    let tensor_bytes = checkpoint.tensor_bytes();
+    let tensor_bytes: u64 =
+        checkpoint.load_layout(&options)?.tensors.iter().map(|tensor| tensor.bytes).sum();
     let start = Instant::now();
     let resident = ResidentCheckpoint::load(checkpoint, device, &options)?;
     let seconds = start.elapsed().as_secs_f64();
+    // On the CPU they stay in the file.
+    let tried = if device.info().is_some() { "every tensor tried" } else { "none tried yet" };
     let text = format!(
-        "Keeping {} compressed on {}\n{} bytes of device memory for {} bytes of tensors, every tensor tried, in \
+        "Keeping {} compressed on {}\n{} bytes of device memory for {} bytes of tensors, {tried}, in \
          {seconds:.3} s (file opened in {open_seconds:.3} s, device in {device_seconds:.3} s)\n",
         printable(&shown(&arguments.file)),
         device.describe(),

@@ -108,7 +108,7 @@ impl Decoder {
         }
         let Some((first, _, _)) = runs.first() else { return Ok(()) };
         let options = LoadOptions::default();
-        let (allocation, _) = decode_parts(engine, first.checkpoint(), &parts, total, &options)?;
+        let allocation = decode_parts(engine, first.checkpoint(), &parts, total, &options)?;
         for (part, (_, _, bytes)) in parts.iter().zip(runs) {
             let (now, later) = out.split_at_mut(*bytes);
             download(engine, &allocation, part.out as usize, now)?;

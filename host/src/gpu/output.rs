@@ -1,11 +1,9 @@
 //! Device memory for what is decoded.
 
-use std::time::Instant;
-
 use cuda_driver::cust::memory::{DeviceBuffer, mem_get_info};
 
 use super::engine::Engine;
-use super::pipeline::{Target, Transfer, Transferred};
+use super::pipeline::{Target, Transfer};
 use crate::decode::Checkpoint;
 use crate::error::{Error, Result};
 use crate::load::{LoadOptions, Part};
@@ -32,14 +30,12 @@ pub(super) fn decode_parts(
     parts: &[Part<'_>],
     total: u64,
     options: &LoadOptions,
-) -> Result<(DeviceBuffer<u8>, Transferred)> {
+) -> Result<DeviceBuffer<u8>> {
     engine.make_current()?;
     let transfer = Transfer::new(engine, checkpoint, parts, options)?;
-    let start = Instant::now();
     let output = allocate(total, "the decoded tensors")?;
-    let allocate_seconds = start.elapsed().as_secs_f64();
     // SAFETY: the output is new and has room for all parts: every byte of a tensor is written by the
     // kernels, whose status words are checked before this returns; the gaps between are never read.
-    let transferred = unsafe { transfer.run(Target::Decoded(output.as_device_ptr().as_raw()))? };
-    Ok((output, Transferred { allocate_seconds, ..transferred }))
+    unsafe { transfer.run(Target::Decoded(output.as_device_ptr().as_raw()))? };
+    Ok(output)
 }

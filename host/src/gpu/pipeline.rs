@@ -59,7 +59,6 @@ pub(super) struct Transferred {
     /// Device memory beside the output.
     pub(super) device_bytes: u64,
     pub(super) threads: usize,
-    pub(super) allocate_seconds: f64,
     /// Seconds from the start until the first thread had its pinned memory.
     pub(super) setup_seconds: f64,
     /// Seconds that threads read and compared, all together.
@@ -122,11 +121,7 @@ impl<'a> Transfer<'a> {
                 detail: format!("loading takes at least {}", LoadOptions::MIN_PINNED_BYTES),
             });
         }
-        let threads = match options.threads {
-            0 => std::thread::available_parallelism()
-                .map_or(1, |count| count.get().min(LoadOptions::MOST_THREADS)),
-            chosen => chosen,
-        };
+        let threads = options.threads_of_each(1);
         let threads =
             threads.min(options.pinned_bytes / (SLOTS_PER_THREAD * MIN_SLOT_BYTES)).max(1);
         let page = crate::load::PAGE_BYTES;
@@ -179,6 +174,20 @@ impl<'a> Transfer<'a> {
     /// The target is device memory of the engine's context with room for all parts (or for
     /// [`Transfer::file_bytes`]), which nobody uses meanwhile.
     pub(super) unsafe fn run(&self, target: Target) -> Result<Transferred> {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_and(target, || {}) }
+    }
+
+    /// Transfers everything, and does `meanwhile` on the calling thread, which only waits otherwise.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Transfer::run`].
+    pub(super) unsafe fn run_and(
+        &self,
+        target: Target,
+        meanwhile: impl FnOnce(),
+    ) -> Result<Transferred> {
         self.engine.make_current()?;
         let start = Instant::now();
         let stream = Stream::new(cuda_driver::cust::stream::StreamFlags::NON_BLOCKING, None);
@@ -211,6 +220,7 @@ impl<'a> Transfer<'a> {
                 })
                 .collect();
             drop(sender);
+            meanwhile();
             for bytes in done {
                 if let Some(progress) = progress {
                     progress.advance(bytes);
@@ -277,7 +287,6 @@ impl Shared<'_, '_> {
             pinned_bytes: (slots * self.transfer.slot_bytes) as u64,
             device_bytes: self.device_bytes.into_inner(),
             threads: self.transfer.threads,
-            allocate_seconds: 0.0,
             setup_seconds: times.ready.map_or(0.0, |ready| (ready - start).as_secs_f64()),
             read_seconds: times.read_seconds,
             checksum_seconds: times.checksum_seconds,

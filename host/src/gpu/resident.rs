@@ -30,8 +30,8 @@ const MOST_PREPARED: usize = 4096;
 /// A checkpoint whose tensors stay compressed: in device memory, or on the CPU in the mapped file. It
 /// takes the compressed size, and each tensor is decoded when it is needed.
 ///
-/// Every tensor has been decoded once, with all checks, when loading returns; from then on the same
-/// bytes decode the same way, without any report.
+/// On a GPU every tensor has been decoded once, with all checks, when loading returns; from then on
+/// the same bytes decode the same way, without any report. On the CPU each decode checks what it reads.
 pub struct ResidentCheckpoint {
     checkpoint: Arc<Checkpoint>,
     device: Device,
@@ -68,8 +68,8 @@ impl std::fmt::Debug for ResidentCheckpoint {
 }
 
 impl ResidentCheckpoint {
-    /// Brings the compressed tensors that `options` name to the device, and decodes each once to
-    /// see that it can be.
+    /// Brings the compressed tensors that `options` name to the GPU, and decodes each once to see that
+    /// it can be. On the CPU only the names are looked up.
     ///
     /// # Errors
     ///
@@ -95,7 +95,10 @@ impl ResidentCheckpoint {
         }
         let gpu = match device.engine() {
             Some(engine) => Some(Resident::load(engine, &checkpoint, options)?),
-            None => None,
+            None => {
+                Selection::new(&checkpoint, options)?;
+                None
+            }
         };
         Ok(Self { checkpoint, device: device.clone(), gpu })
     }

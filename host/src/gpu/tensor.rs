@@ -86,7 +86,7 @@ impl DeviceTensor {
         Self {
             name: tensor.tensor.name().to_owned(),
             dtype: tensor.tensor.dtype(),
-            shape: tensor.shape.clone(),
+            shape: tensor.shape.to_vec(),
             bytes: tensor.byte_len(),
             memory,
         }

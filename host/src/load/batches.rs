@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use smallvec::SmallVec;
 
 use super::rows::Rows;
 use crate::decode::Tensor;
@@ -56,6 +57,10 @@ pub(crate) enum Check {
     WholeChunk,
 }
 
+/// The runs of a piece: nearly always one, so that thousands of small tensors need no memory of their
+/// own each.
+pub(crate) type Runs<'a> = SmallVec<[Run<'a>; 1]>;
+
 /// What is read of a chunk at a time.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece<'a> {
@@ -65,7 +70,7 @@ pub(crate) struct Piece<'a> {
     pub(crate) offset: u64,
     pub(crate) bytes: usize,
     pub(crate) check: Check,
-    pub(crate) runs: Vec<Run<'a>>,
+    pub(crate) runs: Runs<'a>,
     /// Wanted bytes of the tensor.
     pub(crate) decoded_bytes: u64,
 }
@@ -112,18 +117,54 @@ struct Cost {
     decoded_bytes: u64,
 }
 
+/// Parts and blocks for which it is worth it to have another thread.
+const GROUP_WEIGHT: usize = 256;
+/// Groups for each thread: a few more than one, as some take longer.
+const GROUPS_PER_THREAD: usize = 2;
+
 /// The pieces of `parts`, as many to a batch as fit.
+///
+/// Thousands of small tensors take longer to cut up than their bytes take on the bus, so groups of
+/// parts are cut up at the same time. The last batch of each may be a small one.
 pub(crate) fn batches<'a>(
     parts: &[Part<'a>],
     checksums: bool,
     limits: &Limits,
 ) -> Result<Vec<Batch<'a>>> {
+    let groups = groups(parts, rayon::current_num_threads() * GROUPS_PER_THREAD);
+    let of_group = |parts: &[Part<'a>]| batches_of_group(parts, checksums, limits);
+    let batches = groups.into_par_iter().with_max_len(1).map(of_group);
+    Ok(batches.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// At most about `count` groups of parts that follow one another, alike in the work that they make.
+pub(super) fn groups<'p, 'a>(parts: &'p [Part<'a>], count: usize) -> Vec<&'p [Part<'a>]> {
+    let weight = |part: &Part<'_>| 1 + part.tensor.record().blocks.len();
+    let sum: usize = parts.iter().map(weight).sum();
+    let most = (sum / count.max(1)).max(GROUP_WEIGHT);
+    let mut groups = Vec::with_capacity(count + 1);
+    let (mut start, mut group) = (0, 0);
+    for (number, part) in parts.iter().enumerate() {
+        group += weight(part);
+        if group >= most {
+            groups.push(&parts[start..=number]);
+            (start, group) = (number + 1, 0);
+        }
+    }
+    groups.push(&parts[start..]);
+    groups
+}
+
+fn batches_of_group<'a>(
+    parts: &[Part<'a>],
+    checksums: bool,
+    limits: &Limits,
+) -> Result<Vec<Batch<'a>>> {
     let mut batches: Vec<Batch<'a>> = vec![Batch::default()];
-    // Thousands of small tensors take longer to cut up than their bytes take on the bus.
-    let by_part: Result<Vec<Vec<Piece<'a>>>> =
-        parts.par_iter().with_min_len(256).map(|part| pieces(part, checksums, limits)).collect();
-    for pieces in by_part? {
-        for piece in pieces {
+    let mut of_part = Vec::new();
+    for part in parts {
+        pieces(part, checksums, limits, &mut of_part)?;
+        for piece in of_part.drain(..) {
             let cost = piece.cost();
             let fits = batches.last().is_some_and(|batch| batch.fits(&piece, &cost, limits));
             if !fits {
@@ -227,10 +268,14 @@ impl Run<'_> {
     }
 }
 
-/// The chunks of a part that hold something wanted.
-fn pieces<'a>(part: &Part<'a>, checksums: bool, limits: &Limits) -> Result<Vec<Piece<'a>>> {
+/// Adds the chunks of a part that hold something wanted to `pieces`.
+fn pieces<'a>(
+    part: &Part<'a>,
+    checksums: bool,
+    limits: &Limits,
+    pieces: &mut Vec<Piece<'a>>,
+) -> Result<()> {
     let record = part.tensor.record();
-    let mut pieces = Vec::new();
     let mut first = 0;
     for (chunk, chunk_record) in record.chunks.iter().enumerate() {
         let blocks = first..first + chunk_record.blocks as usize;
@@ -249,10 +294,10 @@ fn pieces<'a>(part: &Part<'a>, checksums: bool, limits: &Limits) -> Result<Vec<P
         {
             pieces.push(piece);
         } else {
-            whole.cut(most, checksums, &mut pieces)?;
+            whole.cut(most, checksums, pieces)?;
         }
     }
-    Ok(pieces)
+    Ok(())
 }
 
 impl Part<'_> {
@@ -317,7 +362,7 @@ impl<'a> Cutter<'_, 'a> {
         let length = |range: Range<usize>| -> usize {
             record.blocks[range].iter().map(|block| block.bytes as usize).sum()
         };
-        let mut runs: Vec<Run<'a>> = Vec::new();
+        let mut runs = Runs::new();
         let mut at = 0;
         for number in blocks.clone() {
             let bytes = part.bytes_of(&(number..number + 1));
@@ -351,7 +396,7 @@ impl<'a> Cutter<'_, 'a> {
         }
         let wanted = |run: &Run<'_>| {
             let rectangles = part.rows.rectangles(&part.bytes_of(&run.blocks));
-            rectangles.iter().map(|part| part.width * part.height).sum::<u64>()
+            rectangles.map(|part| part.width * part.height).sum::<u64>()
         };
         let decoded_bytes = runs.iter().map(wanted).sum();
         Ok(Piece { part: *part, chunk: self.chunk, offset, bytes, check, runs, decoded_bytes })

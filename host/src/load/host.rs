@@ -1,5 +1,7 @@
 //! Loading on the CPU: the mapped file is decoded in parallel.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::loaded::on_host;
@@ -53,10 +55,10 @@ pub(super) fn decode(
             progress.advance(bytes);
         }
     }
-    let encoded = |tensor: &Selected<'_>| tensor.part.tensor.encoded_bytes();
+    let read = |tensor: &Selected<'_>| read_bytes(tensor, options.checksums);
     Ok(LoadReport {
         seconds: 0.0,
-        file_bytes: selection.tensors.iter().map(encoded).sum(),
+        file_bytes: selection.tensors.iter().map(read).sum(),
         tensor_bytes,
         tensors: selection.tensors.len(),
         threads: rayon::current_num_threads(),
@@ -97,16 +99,8 @@ fn decode_tensor(selected: &Selected<'_>, checksums: bool, out: &mut [u8]) -> Re
         return tensor.decode_into(out);
     }
     let rows = &selected.part.rows;
-    let count = tensor.record().blocks.len();
-    let step = (SLICE_STEP_BYTES / tensor.block_bytes()).max(1);
     let mut decoded = Vec::new();
-    for start in (0..count).step_by(step) {
-        // Only the blocks that have something of the slice.
-        let wanted = |number: &usize| rows.want(&selected.part.bytes_of(&(*number..number + 1)));
-        let blocks = start..(start + step).min(count);
-        let Some(first) = blocks.clone().find(wanted) else { continue };
-        let Some(last) = blocks.rev().find(wanted) else { continue };
-        let blocks = first..last + 1;
+    for blocks in wanted_blocks(selected) {
         let bytes = selected.part.bytes_of(&blocks);
         decoded.resize((bytes.end - bytes.start) as usize, 0);
         if checksums {
@@ -117,4 +111,42 @@ fn decode_tensor(selected: &Selected<'_>, checksums: bool, out: &mut [u8]) -> Re
         rows.copy(&decoded, bytes.start, out);
     }
     Ok(())
+}
+
+/// The runs of blocks that are decoded together: each begins and ends with something of the slice.
+fn wanted_blocks<'s>(selected: &'s Selected<'_>) -> impl Iterator<Item = Range<usize>> + 's {
+    let part = &selected.part;
+    let count = part.tensor.record().blocks.len();
+    let step = (SLICE_STEP_BYTES / part.tensor.block_bytes()).max(1);
+    (0..count).step_by(step).filter_map(move |start| {
+        let wanted = |number: &usize| part.rows.want(&part.bytes_of(&(*number..number + 1)));
+        let blocks = start..(start + step).min(count);
+        let first = blocks.clone().find(wanted)?;
+        let last = blocks.rev().find(wanted)?;
+        Some(first..last + 1)
+    })
+}
+
+/// Bytes of the file that a tensor, or the part of it that is wanted, takes: with checksums all of
+/// each chunk that has something of it.
+fn read_bytes(selected: &Selected<'_>, checksums: bool) -> u64 {
+    let record = selected.part.tensor.record();
+    let length = |blocks: Range<usize>| -> u64 {
+        record.blocks[blocks].iter().map(|block| u64::from(block.bytes)).sum()
+    };
+    let runs: Vec<Range<usize>> = wanted_blocks(selected).collect();
+    if !checksums {
+        return runs.into_iter().map(length).sum();
+    }
+    let mut end = 0;
+    let chunks = record.chunks.iter().map(|chunk| {
+        let start = end;
+        end += chunk.blocks as usize;
+        start..end
+    });
+    let is_read = |chunk: &Range<usize>| {
+        let next = runs.partition_point(|run| run.end <= chunk.start);
+        runs.get(next).is_some_and(|run| run.start < chunk.end)
+    };
+    chunks.filter(is_read).map(length).sum()
 }

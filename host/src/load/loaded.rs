@@ -98,7 +98,7 @@ impl TensorLayout {
         Self {
             name: selected.tensor.name().to_owned(),
             dtype: selected.tensor.dtype(),
-            shape: selected.shape.clone(),
+            shape: selected.shape.to_vec(),
             offset: selected.part.out,
             bytes: selected.byte_len(),
         }
@@ -158,7 +158,7 @@ impl Checkpoint {
         let of_rank = |rank: usize| LoadOptions {
             shard: Some(rules.with_rank(rank, devices.len())),
             pinned_bytes: options.pinned_bytes / devices.len(),
-            threads: options.threads.div_ceil(devices.len()),
+            threads: options.threads_of_each(devices.len()),
             ..options.clone()
         };
         std::thread::scope(|scope| {

@@ -37,6 +37,16 @@ impl LoadOptions {
     /// Threads that are taken where their number is left open.
     pub const MOST_THREADS: usize = 16;
 
+    /// Threads of each of so many loads at the same time.
+    pub(crate) fn threads_of_each(&self, loads: usize) -> usize {
+        let all = match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            chosen => chosen,
+        };
+        let each = all.div_ceil(loads);
+        if self.threads == 0 { each.min(Self::MOST_THREADS) } else { each }
+    }
+
     /// Whether somebody has asked for the end.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.as_ref().is_some_and(Cancel::is_cancelled)

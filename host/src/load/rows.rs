@@ -56,26 +56,21 @@ impl Rows {
 
     /// What is wanted of the bytes `range` of the tensor: the rest of a row, whole rows, and the begin
     /// of another row.
-    pub(crate) fn rectangles(&self, range: &Range<u64>) -> Vec<Rectangle> {
-        if range.is_empty() || self.width == 0 {
-            return Vec::new();
-        }
-        let (first, last) = (range.start / self.pitch, (range.end - 1) / self.pitch);
-        let mut rectangles = Vec::with_capacity(3);
-        rectangles.extend(self.part_of_row(first, range));
-        if last > first + 1 {
+    pub(crate) fn rectangles(&self, range: &Range<u64>) -> impl Iterator<Item = Rectangle> + use<> {
+        let mut rectangles = [None; 3];
+        if !range.is_empty() && self.width > 0 {
+            let (first, last) = (range.start / self.pitch, (range.end - 1) / self.pitch);
+            rectangles[0] = self.part_of_row(first, range);
             let row = first + 1;
-            rectangles.push(Rectangle {
+            rectangles[1] = (last > row).then(|| Rectangle {
                 from: row * self.pitch + self.start - range.start,
                 to: row * self.width,
                 width: self.width,
                 height: last - row,
             });
+            rectangles[2] = (last > first).then(|| self.part_of_row(last, range)).flatten();
         }
-        if last > first {
-            rectangles.extend(self.part_of_row(last, range));
-        }
-        rectangles
+        rectangles.into_iter().flatten()
     }
 
     fn part_of_row(&self, row: u64, range: &Range<u64>) -> Option<Rectangle> {
@@ -91,7 +86,7 @@ impl Rows {
 
     /// Whether any of the bytes `range` of the tensor are wanted.
     pub(crate) fn want(&self, range: &Range<u64>) -> bool {
-        !self.rectangles(range).is_empty()
+        self.rectangles(range).next().is_some()
     }
 
     /// Copies what is wanted of `decoded`, the bytes of the tensor from `first` on, to the slice `out`.

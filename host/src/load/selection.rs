@@ -1,5 +1,6 @@
 //! From names, patterns and shards to what is wanted of each tensor.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -21,7 +22,7 @@ pub(crate) struct Selected<'a> {
     /// The one that was asked for.
     pub(crate) tensor: Tensor<'a>,
     /// Dimensions of what is loaded of it.
-    pub(crate) shape: Vec<u64>,
+    pub(crate) shape: Cow<'a, [u64]>,
     /// The tensor whose blocks are decoded, what of it, and where it goes.
     pub(crate) part: Part<'a>,
 }
@@ -50,29 +51,28 @@ impl<'a> Selection<'a> {
     pub(crate) fn new(checkpoint: &'a Checkpoint, options: &LoadOptions) -> Result<Self> {
         checkpoint.require_base()?;
         let slicer = options.shard.as_ref().map(Slicer::new).transpose()?;
-        let mut selection = Self { tensors: Vec::new(), total: 0 };
-        let slice = |tensor: &Tensor<'_>| match &slicer {
-            Some(slicer) => slicer.slice(tensor),
-            None => Ok((Rows::all(tensor.byte_len()), tensor.shape().to_vec())),
-        };
         let named = named(checkpoint, &options.tensors)?;
+        let Some(slicer) = slicer else { return Ok(Self::whole(named)) };
+        let slice = |tensor: &Tensor<'_>| slicer.slice(tensor);
         let sliced: Result<Vec<_>> = named.par_iter().with_min_len(256).map(slice).collect();
+        let mut selection = Self { tensors: Vec::with_capacity(named.len()), total: 0 };
         for (tensor, (rows, shape)) in named.into_iter().zip(sliced?) {
-            selection.push(tensor, rows, shape);
+            selection.push(tensor, rows, shape.into());
         }
         Ok(selection)
     }
 
     /// Whole tensors, in this order.
     pub(crate) fn whole(tensors: impl IntoIterator<Item = Tensor<'a>>) -> Self {
-        let mut selection = Self { tensors: Vec::new(), total: 0 };
+        let tensors = tensors.into_iter();
+        let mut selection = Self { tensors: Vec::with_capacity(tensors.size_hint().0), total: 0 };
         for tensor in tensors {
-            selection.push(tensor, Rows::all(tensor.byte_len()), tensor.shape().to_vec());
+            selection.push(tensor, Rows::all(tensor.byte_len()), tensor.shape().into());
         }
         selection
     }
 
-    fn push(&mut self, tensor: Tensor<'a>, rows: Rows, shape: Vec<u64>) {
+    fn push(&mut self, tensor: Tensor<'a>, rows: Rows, shape: Cow<'a, [u64]>) {
         let part = Part { tensor: tensor.stored(), rows, out: self.total };
         // Parts of a file that fit into its original's length, rounded up.
         self.total += rows.byte_len().next_multiple_of(TENSOR_ALIGNMENT);

@@ -4,7 +4,7 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::batches::Piece;
+use super::batches::{Piece, groups};
 use super::*;
 use crate::mapped::Reader;
 use crate::safetensors::{Dtype, TensorData, build};
@@ -219,5 +219,40 @@ fn a_rank_that_is_not_there_is_refused() {
         let shard = Some(Shard::new(rank, count).along("*", 0));
         let options = LoadOptions { shard, ..LoadOptions::default() };
         assert!(matches!(checkpoint.load_layout(&options), Err(Error::InvalidArgument { .. })));
+    }
+}
+
+#[test]
+fn groups_of_small_tensors_hold_everything_once() {
+    let bytes: Vec<u8> = (0..40).collect();
+    let names: Vec<String> = (0..1000).map(|number| format!("layers.{number}.bias")).collect();
+    let tensors =
+        names.iter().map(|name| TensorData { name, dtype: Dtype::I8, shape: &[40], bytes: &bytes });
+    let file = build(&tensors.collect::<Vec<_>>(), &[]).unwrap();
+    let options = EncodeOptions::default();
+    let encoded = encode_safetensors_bytes(&file, &options).unwrap().0;
+    let checkpoint = Checkpoint::from_bytes(encoded).unwrap();
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| assert_loads(&checkpoint, &LoadOptions::default(), &ROOMY));
+    }
+}
+
+#[test]
+fn groups_are_all_parts_in_their_order() {
+    let checkpoint = checkpoint(&originals());
+    let selection = Selection::new(&checkpoint, &LoadOptions::default()).unwrap();
+    let few = selection.parts();
+    // With the blocks of these, more than one group is worth it.
+    let many: Vec<Part<'_>> = few.iter().cycle().take(700).copied().collect();
+    for (parts, count) in [(&few[..0], 3), (&few[..], 3), (&many[..], 1), (&many[..], 4)] {
+        let groups = groups(parts, count);
+        let numbers = |parts: &[Part<'_>]| -> Vec<usize> {
+            parts.iter().map(|part| part.tensor.number()).collect()
+        };
+        assert_eq!(numbers(&groups.concat()), numbers(parts));
+        // The last one is what is left.
+        assert!(groups.len() <= count + 1, "{} of {count}", groups.len());
+        assert!(parts.len() < 700 || groups.len() > count / 2, "{} of {count}", groups.len());
     }
 }
