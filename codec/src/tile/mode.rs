@@ -240,6 +240,13 @@ impl Mode {
         }
     }
 
+    /// Whether all neighbours are in the element's own column; then it is the same for those that
+    /// stand in for it.
+    #[inline(always)]
+    pub(super) const fn looks_only_up(self) -> bool {
+        self.reach().1 == 0
+    }
+
     /// The prediction to take where a neighbour is missing, for want of rows if `rows` are; it has
     /// fewer neighbours or nearer ones.
     #[inline(always)]
@@ -299,6 +306,16 @@ mod tests {
             let up = mode.terms().iter().map(|term| u32::from(term.up)).max().unwrap_or(0);
             let left = mode.terms().iter().map(|term| u32::from(term.left)).max().unwrap_or(0);
             assert_eq!((up, left), mode.reach(), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_for_modes_that_look_only_up_looks_only_up() {
+        for mode in Mode::ALL.into_iter().filter(|mode| mode.looks_only_up()) {
+            for row in 0..16 {
+                assert!((0..16).all(|column| mode.at(row, column) == mode.at(row, 0)), "{mode:?}");
+                assert!(mode.at(row, 0).looks_only_up(), "{mode:?}");
+            }
         }
     }
 

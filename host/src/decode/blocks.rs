@@ -119,7 +119,10 @@ impl BlockDecoder {
         let Block { tensor, number, plan, bytes, base, .. } = *block;
         let (out, checksum) = (&mut coded[..], &mut 0);
         self.decode_alone(index, &mut Block { tensor, number, plan, bytes, base, out, checksum })?;
-        tiles.reconstruct(&coded, block.out);
+        level().run(
+            #[inline(always)]
+            || tiles.reconstruct(&coded, block.out),
+        );
         self.coded = coded;
         Ok(())
     }
