@@ -15,6 +15,7 @@ mod geometry;
 mod mode;
 mod number;
 mod predict;
+mod rows;
 mod transform;
 
 #[cfg(test)]
@@ -30,7 +31,6 @@ pub use geometry::{BlockGrid, Place, SubBlock, Tile};
 pub use mode::Mode;
 pub use number::{NumberFormat, NumberKind, fold, unfold};
 pub use predict::predict;
-use predict::predict_row;
 pub use transform::{Eight, Transform};
 
 /// Elements of a whole tile.
@@ -180,19 +180,24 @@ impl<'a> TiledBlock<'a> {
     /// (little-endian). Panics if one of them has another length.
     pub fn forward(&self, elements: &[u8], coded: &mut [u8]) {
         self.check_lengths(elements, coded);
+        match self.coded_width {
+            Width::One => self.forward_to(elements, coded.as_chunks_mut::<1>().0),
+            Width::Two => self.forward_to(elements, coded.as_chunks_mut::<2>().0),
+            _ => self.forward_to(elements, coded.as_chunks_mut::<4>().0),
+        }
+    }
+
+    fn forward_to<const W: usize>(&self, elements: &[u8], coded: &mut [[u8; W]]) {
         let mut values = [0; TILE_ELEMENTS];
         let mut coefficients = [0; SUB_BLOCK_ELEMENTS];
         for tile in (0..self.grid.tiles()).map(|number| self.grid.tile(number)) {
             load_tile(self.grid, self.format, tile, elements, &mut values);
-            let modes = self.modes_of(tile);
-            for number in 0..tile.sub_blocks() {
-                let sub_block = tile.sub_block(number);
-                let mode = modes[number as usize];
+            for (sub_block, mode) in sub_blocks(tile, self.modes_of(tile)) {
                 forward_sub_block(self.format, &values, sub_block, mode, &mut coefficients);
-                let first = (tile.coded + sub_block.coded) as usize;
+                let coded = &mut coded[(tile.coded + sub_block.coded) as usize..];
                 let found = &coefficients[..sub_block.elements() as usize];
-                for (at, &value) in (first..).zip(found) {
-                    write_element(self.coded_width, coded, at, value);
+                for (coded, &value) in coded.iter_mut().zip(found) {
+                    *coded = bytes_of(value);
                 }
             }
         }
@@ -217,33 +222,36 @@ impl<'a> TiledBlock<'a> {
 
     /// Undoes [`Self::forward`]; any coded elements give some elements. Panics if one of the slices
     /// has another length.
-    #[inline(always)]
     pub fn reconstruct(&self, coded: &[u8], elements: &mut [u8]) {
         self.check_lengths(elements, coded);
-        // Widths that the compiler knows, since every element is read and written by them.
-        match (self.format.width(), self.coded_width) {
-            (Width::One, Width::One) => {
-                self.reconstruct_as(Width::One, Width::One, coded, elements)
-            }
-            (Width::One, _) => self.reconstruct_as(Width::One, Width::Two, coded, elements),
-            (Width::Two, _) => self.reconstruct_as(Width::Two, Width::Two, coded, elements),
-            (width, coded_width) => self.reconstruct_as(width, coded_width, coded, elements),
+        match self.coded_width {
+            Width::One => self.reconstruct_from(coded.as_chunks::<1>().0, elements),
+            Width::Two => self.reconstruct_from(coded.as_chunks::<2>().0, elements),
+            _ => self.reconstruct_from(coded.as_chunks::<4>().0, elements),
         }
     }
 
-    #[inline(always)]
-    fn reconstruct_as(&self, width: Width, coded_width: Width, coded: &[u8], elements: &mut [u8]) {
-        let format = self.format.of_width(width);
+    fn reconstruct_from<const C: usize>(&self, coded: &[[u8; C]], elements: &mut [u8]) {
+        match self.format.width() {
+            Width::One => self.reconstruct_to(coded, elements.as_chunks_mut::<1>().0),
+            Width::Two => self.reconstruct_to(coded, elements.as_chunks_mut::<2>().0),
+            _ => self.reconstruct_to(coded, elements.as_chunks_mut::<4>().0),
+        }
+    }
+
+    fn reconstruct_to<const C: usize, const W: usize>(
+        &self,
+        coded: &[[u8; C]],
+        elements: &mut [[u8; W]],
+    ) {
         let mut values = [0; TILE_ELEMENTS];
         for tile in (0..self.grid.tiles()).map(|number| self.grid.tile(number)) {
-            let bytes = &coded[tile.coded as usize * coded_width.bytes()..];
-            let coded = Coded { width: coded_width, bytes };
-            reconstruct_tile(format, tile, self.modes_of(tile), coded, &mut values);
-            for (row, values) in (0..tile.height).zip(values.chunks(TILE_SIDE)) {
-                let first = (tile.first + row * self.grid.columns) as usize;
-                let elements = &mut elements[first * width.bytes()..];
-                for (at, &value) in values[..tile.width as usize].iter().enumerate() {
-                    write_element(width, elements, at, format.from_ordered(value));
+            let read = |at: u32| number(&coded[(tile.coded + at) as usize]);
+            reconstruct_tile(self.format, tile, self.modes_of(tile), read, &mut values);
+            for (row, values) in (0..tile.height).zip(values.as_chunks::<TILE_SIDE>().0) {
+                let elements = &mut elements[(tile.first + row * self.grid.columns) as usize..];
+                for (element, &value) in elements[..tile.width as usize].iter_mut().zip(values) {
+                    *element = bytes_of(self.format.from_ordered(value));
                 }
             }
         }
@@ -261,18 +269,20 @@ fn positions(height: u32, width: u32) -> impl Iterator<Item = (u32, u32)> {
     (0..height).flat_map(move |row| (0..width).map(move |column| (row, column)))
 }
 
-/// Reads the little-endian number at `index` of a list of them.
+/// A little-endian number of at most four bytes.
 #[inline(always)]
-fn read_element(width: Width, bytes: &[u8], index: usize) -> u32 {
+fn number<const W: usize>(bytes: &[u8; W]) -> u32 {
     let mut padded = [0; 4];
-    padded[..width.bytes()].copy_from_slice(&bytes[index * width.bytes()..][..width.bytes()]);
+    padded[..W].copy_from_slice(bytes);
     u32::from_le_bytes(padded)
 }
 
+/// The low bytes of a number, little-endian.
 #[inline(always)]
-fn write_element(width: Width, bytes: &mut [u8], index: usize, value: u32) {
-    let target = &mut bytes[index * width.bytes()..][..width.bytes()];
-    target.copy_from_slice(&value.to_le_bytes()[..width.bytes()]);
+fn bytes_of<const W: usize>(number: u32) -> [u8; W] {
+    let mut bytes = [0; W];
+    bytes.copy_from_slice(&number.to_le_bytes()[..W]);
+    bytes
 }
 
 /// Takes a tile out of a block's little-endian `elements`.
@@ -283,10 +293,25 @@ pub fn load_tile(
     elements: &[u8],
     values: &mut TileValues,
 ) {
-    for (row, column) in positions(tile.height, tile.width) {
-        let at = (tile.first + row * grid.columns + column) as usize;
-        let bits = read_element(format.width(), elements, at);
-        values[(row * TILE_SIDE as u32 + column) as usize] = format.to_ordered(bits);
+    match format.width() {
+        Width::One => load(grid, format, tile, elements.as_chunks::<1>().0, values),
+        Width::Two => load(grid, format, tile, elements.as_chunks::<2>().0, values),
+        _ => load(grid, format, tile, elements.as_chunks::<4>().0, values),
+    }
+}
+
+fn load<const W: usize>(
+    grid: BlockGrid,
+    format: NumberFormat,
+    tile: Tile,
+    elements: &[[u8; W]],
+    values: &mut TileValues,
+) {
+    for (row, values) in (0..tile.height).zip(values.as_chunks_mut::<TILE_SIDE>().0) {
+        let elements = &elements[(tile.first + row * grid.columns) as usize..];
+        for (value, element) in values.iter_mut().zip(&elements[..tile.width as usize]) {
+            *value = format.to_ordered(number(element));
+        }
     }
 }
 
@@ -303,6 +328,10 @@ pub fn forward_sub_block(
     let value = |row: u32, column: u32| values[(row * TILE_SIDE as u32 + column) as usize];
     let at = |row: u32, column: u32| (sub_block.row + row, sub_block.column + column);
     let Some(transforms) = mode.transforms() else {
+        if rows::suit(format) {
+            rows::forward(format, values, sub_block, mode, coded);
+            return;
+        }
         let places = positions(sub_block.height, sub_block.width);
         for ((row, column), coded) in places.zip(coded) {
             let (row, column) = at(row, column);
@@ -362,48 +391,17 @@ pub const fn unfold_coefficient(folded: u32) -> i32 {
     unfold(folded & 0xFFFF)
 }
 
-/// A tile's coded elements.
-#[derive(Clone, Copy)]
-struct Coded<'a> {
-    width: Width,
-    bytes: &'a [u8],
-}
-
-impl Coded<'_> {
-    #[inline(always)]
-    fn at(self, index: u32) -> u32 {
-        read_element(self.width, self.bytes, index as usize)
-    }
-
-    /// The `count` elements from `first` on, up to eight; zeros fill them up.
-    #[inline(always)]
-    fn row(self, first: u32, count: u32) -> [u32; SUB_BLOCK_SIDE] {
-        let mut row = [0; SUB_BLOCK_SIDE];
-        let bytes = &self.bytes[first as usize * self.width.bytes()..];
-        if count as usize == SUB_BLOCK_SIDE {
-            // A length that the compiler knows: it reads all eight at once.
-            let bytes = &bytes[..SUB_BLOCK_SIDE * self.width.bytes()];
-            return core::array::from_fn(|index| read_element(self.width, bytes, index));
-        }
-        for (index, element) in row[..count as usize].iter_mut().enumerate() {
-            *element = read_element(self.width, bytes, index);
-        }
-        row
-    }
-}
-
-/// Undoes the modes of a tile.
-#[inline(always)]
+/// Undoes the modes of a tile, whose coded elements `coded` gives by their positions.
 fn reconstruct_tile(
     format: NumberFormat,
     tile: Tile,
     modes: [Mode; 4],
-    coded: Coded<'_>,
+    coded: impl Fn(u32) -> u32,
     values: &mut TileValues,
 ) {
     for (sub_block, mode) in sub_blocks(tile, modes) {
         let Some(transforms) = mode.transforms() else { continue };
-        place_coefficients(sub_block, transforms, coded, values);
+        place_coefficients(sub_block, transforms, &coded, values);
         let first = sub_block.row as usize * TILE_SIDE + sub_block.column as usize;
         for line in 0..SUB_BLOCK_SIDE {
             let first = first + line;
@@ -419,7 +417,7 @@ fn reconstruct_tile(
     }
     for (sub_block, mode) in sub_blocks(tile, modes) {
         if mode.transforms().is_none() {
-            undo_prediction(format, sub_block, mode, coded, values);
+            undo_prediction(format, sub_block, mode, &coded, values);
         }
     }
 }
@@ -431,27 +429,27 @@ fn sub_blocks(tile: Tile, modes: [Mode; 4]) -> impl Iterator<Item = (SubBlock, M
 fn place_coefficients(
     sub_block: SubBlock,
     transforms: (Transform, Transform),
-    coded: Coded<'_>,
+    coded: impl Fn(u32) -> u32,
     values: &mut TileValues,
 ) {
     for ((row, column), number) in positions(8, 8).zip(sub_block.coded..) {
         let row = sub_block.row + transforms.0.place(row);
         let column = sub_block.column + transforms.1.place(column);
-        values[(row * TILE_SIDE as u32 + column) as usize] = unfold_coefficient(coded.at(number));
+        values[(row * TILE_SIDE as u32 + column) as usize] = unfold_coefficient(coded(number));
     }
 }
 
 /// A sub-block looks only at those left of it and above, which come before it.
-#[inline(always)]
 fn undo_prediction(
     format: NumberFormat,
     sub_block: SubBlock,
     mode: Mode,
-    coded: Coded<'_>,
+    coded: impl Fn(u32) -> u32,
     values: &mut TileValues,
 ) {
-    if mode.looks_only_up() && format.sums_fit_32_bits() {
-        return undo_rows(format, sub_block, mode, coded, values);
+    if rows::suit(format) {
+        rows::undo(format, sub_block, mode, coded, values);
+        return;
     }
     let places = positions(sub_block.height, sub_block.width);
     for ((row, column), number) in places.zip(sub_block.coded..) {
@@ -459,29 +457,6 @@ fn undo_prediction(
         let at = |row: u32, column: u32| (row * TILE_SIDE as u32 + column) as usize;
         let predicted =
             predict(format, mode, row, column, |up, left| values[at(row - up, column - left)]);
-        values[at(row, column)] = format.undo_residual(coded.at(number), predicted);
-    }
-}
-
-/// [`undo_prediction`] of a mode that looks only up, in numbers of at most two bytes: the elements
-/// of a row do not depend on each other.
-#[inline(always)]
-fn undo_rows(
-    format: NumberFormat,
-    sub_block: SubBlock,
-    mode: Mode,
-    coded: Coded<'_>,
-    values: &mut TileValues,
-) {
-    for row in 0..sub_block.height {
-        let residuals = coded.row(sub_block.coded + row * sub_block.width, sub_block.width);
-        let row = sub_block.row + row;
-        let at = (row * TILE_SIDE as u32 + sub_block.column) as usize;
-        let (above, row_on) = values.split_at_mut(at);
-        let predicted = predict_row(mode.at(row, sub_block.column), above);
-        // A narrow sub-block's row is filled up with what is of no account.
-        for ((value, predicted), residual) in row_on.iter_mut().zip(predicted).zip(residuals) {
-            *value = format.undo_residual(residual, predicted);
-        }
+        values[at(row, column)] = format.undo_residual(coded(number), predicted);
     }
 }

@@ -222,7 +222,7 @@ impl Mode {
 
     /// How many rows up and columns left the farthest neighbours are.
     #[inline(always)]
-    const fn reach(self) -> (u32, u32) {
+    pub(super) const fn reach(self) -> (u32, u32) {
         match self {
             Self::None | Self::Cosine | Self::Sine | Self::CosineSine | Self::SineCosine => (0, 0),
             Self::Left => (0, 1),
@@ -238,13 +238,6 @@ impl Mode {
             Self::Skip => (0, 2),
             Self::SkipLinear => (0, 4),
         }
-    }
-
-    /// Whether all neighbours are in the element's own column; then it is the same for those that
-    /// stand in for it.
-    #[inline(always)]
-    pub(super) const fn looks_only_up(self) -> bool {
-        self.reach().1 == 0
     }
 
     /// The prediction to take where a neighbour is missing, for want of rows if `rows` are; it has
@@ -306,16 +299,6 @@ mod tests {
             let up = mode.terms().iter().map(|term| u32::from(term.up)).max().unwrap_or(0);
             let left = mode.terms().iter().map(|term| u32::from(term.left)).max().unwrap_or(0);
             assert_eq!((up, left), mode.reach(), "{mode:?}");
-        }
-    }
-
-    #[test]
-    fn what_stands_in_for_modes_that_look_only_up_looks_only_up() {
-        for mode in Mode::ALL.into_iter().filter(|mode| mode.looks_only_up()) {
-            for row in 0..16 {
-                assert!((0..16).all(|column| mode.at(row, column) == mode.at(row, 0)), "{mode:?}");
-                assert!(mode.at(row, 0).looks_only_up(), "{mode:?}");
-            }
         }
     }
 

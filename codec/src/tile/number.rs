@@ -34,18 +34,6 @@ impl NumberFormat {
         if fits && width.bytes() <= 4 { Some(Self { width, kind }) } else { None }
     }
 
-    /// The same numbers of a width that is this one's: for a caller that knows it at compile time.
-    #[inline(always)]
-    pub(super) const fn of_width(self, width: Width) -> Self {
-        Self { width, kind: self.kind }
-    }
-
-    /// Whether predictions are sums of integers that never leave 32 bits.
-    #[inline(always)]
-    pub(super) const fn sums_fit_32_bits(self) -> bool {
-        !matches!(self.kind, NumberKind::Float { .. }) && self.width.bytes() <= 2
-    }
-
     /// The format as one number, for kernels.
     pub const fn packed(self) -> u32 {
         let (kind, mantissa_bits) = match self.kind {

@@ -8,7 +8,6 @@
 
 use super::mode::{Mode, Term};
 use super::number::{NumberFormat, NumberKind};
-use crate::constants::{SUB_BLOCK_SIDE, TILE_SIDE};
 
 /// Bits of a sum below the mantissa of the largest neighbour; those of the largest sum fit above.
 const GUARD_BITS: u32 = 32;
@@ -41,20 +40,6 @@ pub fn predict(
             (sum >> QUARTER_BITS) as i32
         }
     }
-}
-
-/// [`predict`] for a row of a sub-block, where `mode` looks only up and the numbers are integers of at
-/// most two bytes. `above` are the tile's values before the row's first.
-#[inline(always)]
-pub(super) fn predict_row(mode: Mode, above: &[i32]) -> [i32; SUB_BLOCK_SIDE] {
-    let mut sums = [0; SUB_BLOCK_SIDE];
-    for term in mode.terms() {
-        let neighbours = &above[above.len() - usize::from(term.up) * TILE_SIDE..][..SUB_BLOCK_SIDE];
-        for (sum, neighbour) in sums.iter_mut().zip(neighbours) {
-            *sum += i32::from(term.quarters) * neighbour;
-        }
-    }
-    sums.map(|sum| sum >> QUARTER_BITS)
 }
 
 /// The parts of a float's magnitude: the exponent, of which 1 is the smallest, and the mantissa

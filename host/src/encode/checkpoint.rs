@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use codec::constants::{MAX_BLOCK_ELEMENTS, MIN_BLOCK_ELEMENTS};
+use codec::split::Width;
 
 use super::classes::{TensorClasses, find_classes};
 use super::copies::find_copies;
@@ -268,7 +269,13 @@ fn encode_tensors(
             tiling.describe(&mut builder.record);
         }
     }
-    let has_no_classes = |tensor: usize| is_known(tensor) || tilings[tensor].is_some();
+    // With the profile fast, only bytes may be coded by class.
+    let has_no_classes = |tensor: usize| {
+        let width = element_layout(&header.tensors[tensor].dtype).width;
+        is_known(tensor)
+            || tilings[tensor].is_some()
+            || profile == Profile::Fast && width != Width::One
+    };
     let classes = find_classes(file, header, profile, has_no_classes, &mut workshop.pool);
     for (builder, classes) in builders.iter_mut().zip(&classes) {
         let records = classes.iter().flat_map(TensorClasses::records);
@@ -361,8 +368,8 @@ fn flush(
         }
         let (_, chunk) = open.get_or_insert_with(|| (block.tensor, OpenChunk::default()));
         builders[block.tensor].add_block(block, sink.payload());
-        chunk.add(&block.bytes);
-        sink.write(&block.bytes)
+        chunk.add(block.bytes());
+        sink.write(block.bytes())
     })?;
     if let Some((tensor, chunk)) = open {
         builders[tensor].close_chunk(chunk);
@@ -431,7 +438,7 @@ impl TensorBuilder {
         if self.record.blocks.is_empty() {
             self.record.payload_offset = payload;
         }
-        let bytes = block.bytes.len() as u32;
+        let bytes = block.bytes().len() as u32;
         self.record.blocks.push(BlockRecord { bytes, plan: block.plan });
         self.checksums.push(block.checksum);
     }

@@ -39,6 +39,9 @@ pub(crate) struct Group {
 /// ends where more groups stop paying, which for most tensors is at once. `sampled` is the stride of
 /// the sample that counts come from: groups of equal blocks gain by its noise, times the stride.
 pub(crate) fn group_blocks(blocks: &[&PlaneCounts], sampled: usize) -> Vec<Group> {
+    if let [_] = blocks {
+        return group_of(blocks, vec![0]).into_iter().collect();
+    }
     let stride = blocks.len().div_ceil(SAMPLE_BLOCKS).max(1);
     let sample: Vec<&PlaneCounts> = blocks.iter().copied().step_by(stride).collect();
     let mut best = lloyd(&sample, 1);
@@ -107,11 +110,15 @@ fn group_of(blocks: &[&PlaneCounts], members: Vec<usize>) -> Option<Group> {
         return None;
     }
     let total: u64 = counts.iter().sum();
+    let total_log = (total as f32).log2();
     let bits = counts.map(|count| match count {
         0 => NO_SLOT,
-        _ => ((total as f32).log2() - (count as f32).log2()).min(PROBABILITY_BITS as f32),
+        _ => (total_log - (count as f32).log2()).min(PROBABILITY_BITS as f32),
     });
-    let frequencies = counts.map(|count| (count * TABLE_SIZE as u64 / total.max(1)) as u16);
+    let frequencies = counts.map(|count| match count {
+        0 => 0,
+        _ => (count * TABLE_SIZE as u64 / total) as u16,
+    });
     Some(Group { bits, table_bits: stored_bits(&frequencies), counts, members })
 }
 

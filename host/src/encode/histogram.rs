@@ -10,12 +10,17 @@ pub(crate) type PlaneCounts = [u32; ALPHABET];
 const FEW_ELEMENTS: usize = 512;
 /// Elements of a block up to which its planes are counted exactly.
 const EXACT_ELEMENTS: usize = 8192;
-/// Elements that are counted one after the other.
-const SPAN: usize = 256;
+/// Elements that are counted one after the other: enough for the processor to fetch ahead.
+const SPAN: usize = 1024;
 
 /// Counts of all planes of a block of F32 elements that lie head first, plane 0 first.
 pub(crate) fn count_head_first(elements: &[u8]) -> Vec<PlaneCounts> {
     estimate(elements, 1, |e| head_first_32(u32::from_le_bytes(e)).to_le_bytes())
+}
+
+/// Whether the planes of a block are counted exactly by [`estimate_planes`].
+pub(crate) const fn is_exact(elements: usize, stride: usize) -> bool {
+    elements <= EXACT_ELEMENTS || stride == 1
 }
 
 /// Counts of all planes of a block, plane 0 first: in a large block, those of one of `stride` spans
@@ -57,7 +62,7 @@ fn estimate<const W: usize>(
         return counts;
     }
     let mut counts = vec![[[0; ALPHABET]; SETS]; W];
-    if elements.len() <= EXACT_ELEMENTS || stride == 1 {
+    if is_exact(elements.len(), stride) {
         count(&mut counts, elements, &rotate);
         return counts.into_iter().map(sum).collect();
     }
@@ -116,8 +121,12 @@ fn sum([mut total, others @ ..]: [PlaneCounts; SETS]) -> PlaneCounts {
 
 /// Adds the counts of `bytes`.
 ///
-/// Four sets of counters, see [`count`].
+/// Four sets of counters where there are many, see [`count`].
 pub(crate) fn count_bytes(counts: &mut [u64; ALPHABET], bytes: &[u8]) {
+    if bytes.len() <= FEW_ELEMENTS {
+        bytes.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
+        return;
+    }
     let mut sets = [[0u32; ALPHABET]; 4];
     let (eights, last) = bytes.as_chunks::<8>();
     for eight in eights {
@@ -199,7 +208,7 @@ mod tests {
     #[test]
     fn bytes_are_counted_at_every_length() {
         let bytes: Vec<u8> = (0..1000u32).map(|i| (i * i % 251) as u8).collect();
-        for length in [0, 1, 7, 8, 9, 1000] {
+        for length in [0, 1, 9, FEW_ELEMENTS, FEW_ELEMENTS + 1, 1000] {
             let mut counts = [0; ALPHABET];
             count_bytes(&mut counts, &bytes[..length]);
             let layout = ElementLayout { width: Width::One, rotated: false };

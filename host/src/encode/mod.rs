@@ -9,6 +9,7 @@ mod checkpoint;
 mod classes;
 mod cluster;
 mod copies;
+mod entropy;
 mod histogram;
 mod layout;
 mod pairs;

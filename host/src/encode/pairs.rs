@@ -1,10 +1,10 @@
 //! Tables for pairs: of exponents by rank, and of nibbles.
 
-use codec::constants::{ALPHABET, ESCAPE_SYMBOL, RANKS};
+use codec::constants::{ALPHABET, ESCAPE_SYMBOL, RANKS, TABLE_SIZE};
 use codec::pair::{RankValues, ranks_of, symbol_of};
 use codec::rans::normalize;
 
-use super::tables::{NO_SLOT, Table, TablePool, cost_of_many, least_bits_with_new_table};
+use super::tables::{NO_SLOT, Table, TablePool, least_bits_with_new_table, used};
 
 /// Bits of an entry of the escape list.
 const ESCAPE_BITS: f64 = 32.0;
@@ -23,10 +23,12 @@ pub(crate) struct PairCounts {
 impl PairCounts {
     /// Counts of nothing, with the 16 most frequent values of `values` as ranks.
     pub(crate) fn new(values: &[u64; ALPHABET]) -> Self {
-        let mut order: Vec<u8> = (0..=u8::MAX).collect();
-        order.sort_by_key(|&value| std::cmp::Reverse(values[usize::from(value)]));
-        let mut ranks = [0; RANKS];
-        ranks.copy_from_slice(&order[..RANKS]);
+        let mut order = used(values);
+        order.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        let unused = (0..=u8::MAX).filter(|&value| values[usize::from(value)] == 0);
+        let mut order = order.into_iter().map(|(value, _)| value).chain(unused);
+        // Of 256 values, there are always more.
+        let ranks = std::array::from_fn(|_| order.next().unwrap_or_default());
         Self { ranks, symbols: [0; ALPHABET] }
     }
 
@@ -48,16 +50,18 @@ impl PairCounts {
         pool: &TablePool,
         most_bits: f64,
     ) -> Option<(TableChoice, f64)> {
+        let used = used(&self.symbols);
         let shared = pool
             .recent(true)
-            .map(|(id, table)| (TableChoice::Shared(id), self.cost_with(table)))
+            .map(|(id, table)| (TableChoice::Shared(id), self.cost_with(table, &used)))
             .min_by(|a, b| a.1.total_cmp(&b.1));
         let most_bits = shared.as_ref().map_or(most_bits, |(_, bits)| bits.min(most_bits));
-        // Any symbol may be escaped, which leaves two that have a slot.
-        let least = least_bits_with_new_table(&self.symbols, 2) + RANK_BITS;
+        let slot_bits = self.slot_bits();
+        let escaped = |count: u64| is_escaped(count, slot_bits);
+        let least = least_bits_with_new_table(&self.symbols, escaped) + RANK_BITS;
         let new = if least < most_bits { self.new_table() } else { None };
         let new = new.map(|table| {
-            let bits = self.cost_with(&table) + table.stored_bits();
+            let bits = self.cost_with(&table, &used) + table.stored_bits();
             (TableChoice::New(Box::new(table)), bits)
         });
         shared.into_iter().chain(new).min_by(|a, b| a.1.total_cmp(&b.1))
@@ -66,14 +70,11 @@ impl PairCounts {
     /// A table for these pairs. Pairs so rare that their slot costs the others more than their
     /// escapes would are escaped.
     fn new_table(&self) -> Option<Table> {
-        let total: u64 = self.symbols.iter().sum();
-        // A slot of 4096 takes this many bits from all other pairs together.
-        let slot_bits = total as f64 * std::f64::consts::LOG2_E / 4096.0;
+        let slot_bits = self.slot_bits();
         let mut counts = self.symbols;
         let mut escaped = counts[usize::from(ESCAPE_SYMBOL)];
         for count in &mut counts[..usize::from(ESCAPE_SYMBOL)] {
-            // An escape costs its entry and its symbol, of about the length of the pair's own.
-            if *count as f64 * ESCAPE_BITS < slot_bits {
+            if is_escaped(*count, slot_bits) {
                 escaped += std::mem::take(count);
             }
         }
@@ -82,28 +83,33 @@ impl PairCounts {
         Some(Table::new(&normalize(&counts).ok()?, Some(self.ranks)))
     }
 
-    /// Bits of these pairs with `table`, whose ranks may be others.
-    fn cost_with(&self, table: &Table) -> f64 {
+    /// Bits that a slot of a table takes from all other pairs together.
+    fn slot_bits(&self) -> f64 {
+        let total: u64 = self.symbols.iter().sum();
+        total as f64 * std::f64::consts::LOG2_E / TABLE_SIZE as f64
+    }
+
+    /// Bits of these pairs, whose symbols that occur are `used`, with `table`. Its ranks may be others.
+    fn cost_with(&self, table: &Table, used: &[(u8, u64)]) -> f64 {
         let escape = f64::from(table.bits[usize::from(ESCAPE_SYMBOL)]) + ESCAPE_BITS;
-        let same_ranks = table.ranks == Some(self.ranks);
-        let bits_of = |symbol: usize| {
-            let symbol = symbol as u8;
+        let theirs = self.ranks.map(|value| table.encode.ranks[usize::from(value)]);
+        let bits_of = |symbol: u8| {
             if symbol == ESCAPE_SYMBOL {
                 return escape;
             }
-            let theirs = if same_ranks {
-                Some(symbol)
-            } else {
-                let rank =
-                    |rank: u8| table.encode.ranks[usize::from(self.ranks[usize::from(rank)])];
-                rank(symbol & 15).zip(rank(symbol >> 4)).and_then(|(a, b)| symbol_of(a, b))
-            };
+            let both = theirs[usize::from(symbol & 15)].zip(theirs[usize::from(symbol >> 4)]);
+            let theirs = both.and_then(|(first, second)| symbol_of(first, second));
             let bits = theirs.map_or(NO_SLOT, |symbol| table.bits[usize::from(symbol)]);
             f64::from(bits).min(escape)
         };
-        let used = self.symbols.iter().enumerate().filter(|(_, count)| **count > 0);
-        used.map(|(symbol, &count)| count as f64 * bits_of(symbol)).sum()
+        used.iter().map(|&(symbol, count)| count as f64 * bits_of(symbol)).sum()
     }
+}
+
+/// Whether pairs that occur so often are escaped: an escape costs its entry and its symbol, of about
+/// the length of the pair's own.
+fn is_escaped(count: u64, slot_bits: f64) -> bool {
+    count as f64 * ESCAPE_BITS < slot_bits
 }
 
 /// A table from the pool, or one to be added to it.
@@ -128,18 +134,24 @@ pub(crate) fn choose_symbol_table(
     pool: &TablePool,
     most_bits: f64,
 ) -> Option<(TableChoice, f64)> {
+    let used = used(counts);
+    let cost_with = |table: &Table| -> f64 {
+        let bits = |&(symbol, count): &(u8, u64)| {
+            count as f64 * f64::from(table.bits[usize::from(symbol)])
+        };
+        used.iter().map(bits).sum()
+    };
     let shared = pool
         .recent(false)
-        .map(|(id, table)| (TableChoice::Shared(id), cost_of_many(counts, &table.bits)))
+        .map(|(id, table)| (TableChoice::Shared(id), cost_with(table)))
         .min_by(|a, b| a.1.total_cmp(&b.1));
     let most_bits = shared.as_ref().map_or(most_bits, |(_, bits)| bits.min(most_bits));
-    let used = counts.iter().filter(|&&count| count > 0).count();
-    if least_bits_with_new_table(counts, used) >= most_bits {
+    if least_bits_with_new_table(counts, |_| false) >= most_bits {
         return shared;
     }
     let new = normalize(counts).ok().map(|frequencies| {
         let table = Table::new(&frequencies, None);
-        let bits = cost_of_many(counts, &table.bits) + table.stored_bits();
+        let bits = cost_with(&table) + table.stored_bits();
         (TableChoice::New(Box::new(table)), bits)
     });
     shared.into_iter().chain(new).min_by(|a, b| a.1.total_cmp(&b.1))
@@ -186,11 +198,14 @@ mod tests {
         let counts = counted(&exponents(100_000));
         let mut other = counts.clone();
         other.ranks.swap(0, 1);
-        let ours = counts.cost_with(&counts.new_table().unwrap());
+        let cost = |counts: &PairCounts| {
+            counts.cost_with(&counts.new_table().unwrap(), &used(&counts.symbols))
+        };
+        let ours = cost(&counts);
         // Swapped back in the symbols, the counts are the same pairs.
         let swap = |rank: usize| if rank < 2 { 1 - rank } else { rank };
         other.symbols = std::array::from_fn(|s| counts.symbols[swap(s & 15) | swap(s >> 4) << 4]);
-        let theirs = counts.cost_with(&other.new_table().unwrap());
+        let theirs = counts.cost_with(&other.new_table().unwrap(), &used(&counts.symbols));
         assert!((ours - theirs).abs() <= 1e-3 * ours, "{ours} {theirs}");
     }
 }

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 
 use super::classes::{SymbolKind, TensorClasses};
 use super::cluster::{Group, group_blocks};
-use super::histogram::{PlaneCounts, count_bytes};
+use super::entropy::entropy_bits;
+use super::histogram::{PlaneCounts, count_bytes, is_exact};
 use super::pairs::{PairCounts, TableChoice, choose_symbol_table};
 use super::profile::Profile;
 use super::tables::{NO_SLOT, SymbolBits, TablePool, cost, cost_of_many};
@@ -25,6 +26,9 @@ const LOWER_PLANE_GAIN: f64 = 1.0 / 64.0;
 const EXACT_GAIN: f64 = 1.0 / 256.0;
 /// Bits that such a stream takes beside its symbols, at most.
 const EXACT_STREAM_BITS: f64 = 2.0 * 1024.0;
+
+/// Symbols that may get a slot though a sample has none of them: they cost the others at most 0.02 bits.
+const MOST_MISSED: usize = 48;
 
 /// Elements of a block from which on any stream may pay.
 const SMALL_BLOCK_ELEMENTS: usize = 1024;
@@ -188,12 +192,8 @@ fn choose_coding(
             let pairs = PairCounts::new(&group.counts);
             // What is missed can be escaped, so that a sample of a large tensor does.
             let step = segment.profile.pair_step(elements);
-            let sample: Vec<usize> = blocks.iter().copied().step_by(step).collect();
             let ranks = pairs.ranks();
-            let mut symbols = segment.count_symbols(plane, PlaneCoding::Pairs, &ranks, &sample);
-            let counted: usize = sample.iter().map(|&block| segment.elements(block)).sum();
-            let scale = elements as f64 / counted.max(1) as f64;
-            symbols.iter_mut().for_each(|count| *count = (*count as f64 * scale).round() as u64);
+            let symbols = segment.count_symbols((plane, PlaneCoding::Pairs), &ranks, blocks, step);
             let choice = pairs.with_symbols(symbols).choose_table(pool, most_bits);
             choice.map(|choice| Coding::new(PlaneRecord::Pairs, choice))
         }
@@ -206,10 +206,11 @@ fn choose_coding(
         _ => {
             // Estimates may lack a symbol, and a table must not.
             let none = [None; ALPHABET];
-            let counts = if segment.profile.stride() == 1 {
+            let stride = segment.profile.stride();
+            let counts = if blocks.iter().all(|&block| is_exact(segment.elements(block), stride)) {
                 group.counts
             } else {
-                segment.count_symbols(plane, PlaneCoding::Symbols, &none, blocks)
+                segment.count_symbols((plane, PlaneCoding::Symbols), &none, blocks, 1)
             };
             let choice = choose_symbol_table(&counts, pool, most_bits)?;
             Some(Coding::new(PlaneRecord::Symbols, choice))
@@ -269,6 +270,10 @@ impl Segment<'_, '_> {
         if elements > SMALL_BLOCK_ELEMENTS {
             return false;
         }
+        let raw = 8.0 * elements as f64;
+        if self.stream_bits(block, plane, &[0.0; ALPHABET]) >= raw {
+            return true;
+        }
         let counts = &self.counts[block][plane];
         let most = counts.iter().copied().max().unwrap_or_default();
         let mut bits = [NO_SLOT; ALPHABET];
@@ -276,7 +281,7 @@ impl Segment<'_, '_> {
         // A pair of values has at least half of what both have by themselves, less one bit for what
         // is known of them by their being first or second.
         let symbols = (entropy_bits(counts) - elements as f64).max(0.0) / 2.0;
-        symbols + self.stream_bits(block, plane, &bits) >= 8.0 * elements as f64
+        symbols + self.stream_bits(block, plane, &bits) >= raw
     }
 
     /// Whether coding may save enough of a lower plane: what its blocks would take at best, each
@@ -287,21 +292,21 @@ impl Segment<'_, '_> {
         least < raw as f64 * (1.0 - LOWER_PLANE_GAIN)
     }
 
-    /// Counts of the symbols that a plane of `blocks` is coded as.
+    /// Counts of the symbols that a plane of `blocks` is coded as: those of one part of `step` of each
+    /// block, taken for all of them.
     fn count_symbols(
         &self,
-        plane: usize,
-        coding: PlaneCoding,
+        coded: (usize, PlaneCoding),
         ranks: &[Option<u8>; ALPHABET],
         blocks: &[usize],
+        step: usize,
     ) -> [u64; ALPHABET] {
         let zeros = || [0u64; ALPHABET];
         let count = |mut counts: [u64; ALPHABET], &block: &usize| {
-            let elements = self.blocks[block];
+            let elements = self.part_of(block, step);
             self.rooms.lend(|room| {
                 room.resize(room.len().max(2 * elements.len()), 0);
                 let (planes, symbols) = room.split_at_mut(elements.len());
-                let coded = (plane, coding);
                 let symbols = level().symbols(self.layout, coded, ranks, elements, planes, symbols);
                 count_bytes(&mut counts, symbols);
             });
@@ -311,7 +316,27 @@ impl Segment<'_, '_> {
             a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
             a
         };
-        blocks.par_iter().fold(zeros, count).reduce(zeros, sum)
+        let mut counts = blocks.par_iter().fold(zeros, count).reduce(zeros, sum);
+        let all: usize = blocks.iter().map(|&block| self.elements(block)).sum();
+        let counted: usize = blocks.iter().map(|&block| self.part_elements(block, step)).sum();
+        if counted < all {
+            let scale = all as f64 / counted.max(1) as f64;
+            counts.iter_mut().for_each(|count| *count = (*count as f64 * scale).round() as u64);
+        }
+        counts
+    }
+
+    /// Elements of one of `step` parts of a block, whole pairs.
+    fn part_elements(&self, block: usize, step: usize) -> usize {
+        self.elements(block).div_ceil(step).next_multiple_of(2).min(self.elements(block))
+    }
+
+    /// One of `step` parts of a block, another one of each block in turn.
+    fn part_of(&self, block: usize, step: usize) -> &[u8] {
+        let count = self.part_elements(block, step);
+        let first = (block % step * count).min(self.elements(block) - count) / 2 * 2;
+        let width = self.layout.width.bytes();
+        &self.blocks[block][first * width..][..count * width]
     }
 
     fn nibble_pairs(
@@ -320,18 +345,23 @@ impl Segment<'_, '_> {
         (blocks, most_bits): (&[usize], f64),
         elements: usize,
     ) -> Option<Coding> {
-        let counts = self.count_symbols(0, PlaneCoding::NibblePairs, &[None; ALPHABET], blocks);
+        let coded = (0, PlaneCoding::NibblePairs);
+        let count = |step| self.count_symbols(coded, &[None; ALPHABET], blocks, step);
+        let step = self.profile.pair_step(elements);
+        let mut counts = count(step);
+        if step > 1 {
+            // What a sample misses must have a slot, for which there is room if it is little.
+            let missed = counts.iter().filter(|&&count| count == 0).count();
+            if missed <= MOST_MISSED {
+                counts.iter_mut().for_each(|count| *count = (*count).max(1));
+            } else {
+                counts = count(1);
+            }
+        }
         let raw = 4.0 * elements as f64;
         let choice = choose_symbol_table(&counts, pool, most_bits - raw)?;
         let mut coding = Coding::new(PlaneRecord::NibblePairs, choice);
         coding.bits += raw;
         Some(coding)
     }
-}
-
-/// Bits of a block's plane by its own entropy.
-pub(crate) fn entropy_bits(counts: &PlaneCounts) -> f64 {
-    let total: u32 = counts.iter().sum();
-    let bits = |&count: &u32| f64::from(count) * f64::from(count as f32 / total as f32).log2();
-    -counts.iter().filter(|&&count| count > 0).map(bits).sum::<f64>()
 }

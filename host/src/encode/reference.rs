@@ -8,9 +8,9 @@ use codec::reference::{Reference, refer};
 use codec::split::ElementLayout;
 use rayon::prelude::*;
 
+use super::entropy::entropy_bits;
 use super::histogram::{PlaneCounts, estimate_planes};
 use super::layout::element_layout;
-use super::plan::entropy_bits;
 use crate::base::Base;
 use crate::format::ReferenceRecord;
 use crate::safetensors::Header;

@@ -1,10 +1,11 @@
 //! The tables of a file: made once, shared by all tensors that they suit.
 
 use codec::block::PlaneEncodeTables;
-use codec::constants::{ALPHABET, PROBABILITY_BITS};
+use codec::constants::{ALPHABET, PROBABILITY_BITS, TABLE_SIZE};
 use codec::pair::{RankValues, ranks_of};
 use codec::rans::{EncodeTable, Frequencies};
 
+use super::entropy::entropy_bits;
 use super::histogram::PlaneCounts;
 use crate::format::{TableRecord, encode_frequencies};
 
@@ -47,14 +48,25 @@ impl Table {
 const RECORD_BYTES: usize = 9;
 
 /// The fewest bits that `counts` take with a table made for them, its record counted: their entropy,
-/// two bits for each symbol that has a slot and one for each that has none.
+/// and frequencies in proportion to them, or half of that, since slots are moved to and fro; for
+/// symbols that may be `escaped`, one bit each.
 ///
 /// A table that rarely pays is dear to make, and this tells without it.
-pub(crate) fn least_bits_with_new_table(counts: &[u64; ALPHABET], kept: usize) -> f64 {
-    let total: u64 = counts.iter().sum();
-    let bits = |&count: &u64| -(count as f64) * (count as f64 / total as f64).log2();
-    let entropy: f64 = counts.iter().filter(|&&count| count > 0).map(bits).sum();
-    entropy + (ALPHABET + 2 * kept + 8 * RECORD_BYTES) as f64
+pub(crate) fn least_bits_with_new_table(
+    counts: &[u64; ALPHABET],
+    escaped: impl Fn(u64) -> bool,
+) -> f64 {
+    let total: u64 = counts.iter().sum::<u64>().max(1);
+    let digits = |&count: &u64| match count {
+        0 => 1,
+        count if escaped(count) => 1,
+        count => {
+            let frequency = count * TABLE_SIZE as u64 / total;
+            2 * ((frequency / 2).max(1) + 1).ilog2() + 1
+        }
+    };
+    let record: u32 = counts.iter().map(digits).sum();
+    entropy_bits(counts) + f64::from(record) + 8.0 * RECORD_BYTES as f64
 }
 
 /// About the bits that a table of plain symbols takes in the index.
@@ -86,6 +98,12 @@ pub(crate) fn cost(counts: &PlaneCounts, bits: &SymbolBits) -> f64 {
 /// The same for the counts of many blocks.
 pub(crate) fn cost_of_many(counts: &[u64; ALPHABET], bits: &SymbolBits) -> f64 {
     counts.iter().zip(bits).map(|(&count, &bits)| count as f64 * f64::from(bits)).sum()
+}
+
+/// Those of `counts` that are not zero, each with its symbol: few, where a block is small.
+pub(crate) fn used(counts: &[u64; ALPHABET]) -> Vec<(u8, u64)> {
+    let symbols = (0..=u8::MAX).zip(counts.iter().copied());
+    symbols.filter(|(_, count)| *count > 0).collect()
 }
 
 /// The tables of a file, in the order in which plane records name them.

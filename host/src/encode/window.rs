@@ -100,9 +100,17 @@ pub(crate) struct EncodedBlock {
     pub(crate) tensor: usize,
     /// Number of its plan in the tensor.
     pub(crate) plan: u16,
-    pub(crate) bytes: Vec<u8>,
+    /// The block, and behind it whatever was there before.
+    room: Vec<u8>,
+    length: usize,
     /// xxh3 of its elements.
     pub(crate) checksum: u64,
+}
+
+impl EncodedBlock {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.room[..self.length]
+    }
 }
 
 /// What encoding keeps from one window to the next.
@@ -196,10 +204,11 @@ impl Workshop {
 
     fn encode_batch(&self, blocks: &[PlannedBlock<'_>]) -> Vec<EncodedBlock> {
         let encode = |block: &PlannedBlock<'_>| {
-            let mut bytes = self.outputs.take();
-            self.encoders.lend(|encoder| encoder.encode(&self.pool, block, &mut bytes));
+            let mut room = self.outputs.take();
+            let encode = |encoder: &mut BlockEncoder| encoder.encode(&self.pool, block, &mut room);
+            let length = self.encoders.lend(encode);
             let checksum = xxh3(block.elements);
-            EncodedBlock { tensor: block.tensor, plan: block.number, bytes, checksum }
+            EncodedBlock { tensor: block.tensor, plan: block.number, room, length, checksum }
         };
         blocks.par_iter().map(encode).collect()
     }
@@ -211,7 +220,7 @@ impl Workshop {
     ) -> Result<()> {
         for block in blocks {
             write(&block)?;
-            self.outputs.give_back(block.bytes);
+            self.outputs.give_back(block.room);
         }
         Ok(())
     }
@@ -299,7 +308,6 @@ impl PlannedBlock<'_> {
 struct BlockEncoder {
     scratch: Vec<u8>,
     words: Vec<u16>,
-    out: Vec<u8>,
     /// Which table each element of a block by class takes, plane by plane.
     choice: Vec<u8>,
     /// The tables of each plane by class, one plane's after the other's.
@@ -307,8 +315,8 @@ struct BlockEncoder {
 }
 
 impl BlockEncoder {
-    /// Encodes a block into `bytes`, whatever these held before.
-    fn encode(&mut self, pool: &TablePool, block: &PlannedBlock<'_>, bytes: &mut Vec<u8>) {
+    /// Encodes a block into `out`, which is made large enough, and returns its length.
+    fn encode(&mut self, pool: &TablePool, block: &PlannedBlock<'_>, out: &mut Vec<u8>) -> usize {
         let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
         let mut tables = [None; MAX_WIDTH];
         for (plane, record) in block.plan.planes.iter().enumerate() {
@@ -323,12 +331,13 @@ impl BlockEncoder {
         };
         grow(&mut self.scratch, encode_scratch_bytes(&spec));
         grow(&mut self.words, encode_scratch_words(&spec));
-        grow(&mut self.out, max_block_bytes(&spec));
-        let Self { scratch, words, out, choice, by_class } = self;
-        choice.resize(MAX_WIDTH * spec.elements, 0);
+        grow(out, max_block_bytes(&spec));
+        let Self { scratch, words, choice, by_class } = self;
+        grow(choice, if spec.has_classes() { MAX_WIDTH * spec.elements } else { 0 });
         let mut lengths = [0; MAX_WIDTH];
         by_class.clear();
-        for (plane, record) in block.plan.planes.iter().enumerate() {
+        let by_class_only = |(_, record): &(usize, &PlaneRecord)| record.classes().is_some();
+        for (plane, record) in block.plan.planes.iter().enumerate().filter(by_class_only) {
             let choice = &mut choice[plane * spec.elements..][..spec.elements];
             let ids = block.fill_choice(*record, choice);
             by_class.extend(ids.iter().map(|&id| pool.get(id).encode.table.clone()));
@@ -342,14 +351,14 @@ impl BlockEncoder {
             Some(MixedTables { tables, choice })
         });
         let elements = block.split_elements();
-        let length = level().encode_block(&spec, &tables, &classes, elements, scratch, words, out);
-        bytes.clear();
-        bytes.extend_from_slice(&self.out[..length]);
+        level().encode_block(&spec, &tables, &classes, elements, scratch, words, out)
     }
 }
 
+/// Makes a buffer, whose contents are of no account, large enough.
 fn grow<T: Copy + Default>(buffer: &mut Vec<T>, length: usize) {
     if buffer.len() < length {
-        buffer.resize(length, T::default());
+        // New zeros take no memory until they are written to.
+        *buffer = vec![T::default(); length];
     }
 }

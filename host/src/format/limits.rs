@@ -13,7 +13,7 @@ pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 /// some KiB for its counts: both bound its memory.
 pub(crate) const WINDOW_BYTES: usize = 48 << 20;
 /// See [`WINDOW_BYTES`].
-pub(crate) const WINDOW_BLOCKS: usize = 4096;
+pub(crate) const WINDOW_BLOCKS: usize = 1024;
 
 /// The largest index that a reader accepts.
 pub(crate) const MAX_INDEX_BYTES: u64 = 1 << 32;

@@ -4,8 +4,9 @@ use codec::constants::ALPHABET;
 use codec::rans::normalize;
 use codec::tile::TILE_CLASSES;
 
+use super::Histogram;
 use super::whole::{ClassCounts, together};
-use super::{Histogram, entropy_bits};
+use crate::encode::entropy::entropy_bits;
 use crate::encode::tables::{Table, TablePool, stored_bits};
 use crate::format::{PlaneRecord, TileClassesRecord};
 

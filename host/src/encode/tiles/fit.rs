@@ -14,8 +14,8 @@ const ROUNDS: usize = 3;
 const fn least_share(by_class: bool) -> f64 {
     if by_class { 1.0 / 128.0 } else { 1.0 / 24.0 }
 }
-/// How much more transforms may take of the sample than predictions alone, to be tried on the whole:
-/// there, tables tell their coefficients better apart.
+/// How much more transforms may take of the sample than predictions alone, to be tried on the whole,
+/// where tables are chosen by class: those tell coefficients better apart.
 const SAMPLE_TOLERANCE: f64 = 1.04;
 /// What a byte that does not occur counts, so that it has a cost.
 const UNSEEN: f32 = 0.25;
@@ -33,7 +33,10 @@ type PlaneBits = [[[f32; ALPHABET]; 4]; KINDS];
 /// The kind of each coded element of a tile, for each mode: where tables may be chosen by class, the
 /// prediction that it gets there, or about the frequency of the coefficient, for that a sample
 /// suffices; otherwise they are all the same.
-struct Kinds(Vec<[u8; TILE_ELEMENTS]>);
+struct Kinds {
+    of_mode: Vec<[u8; TILE_ELEMENTS]>,
+    all_the_same: bool,
+}
 
 impl Kinds {
     fn new(by_class: bool) -> Self {
@@ -48,16 +51,42 @@ impl Kinds {
         let side = TILE_SIDE as u32;
         let of_mode =
             |mode| std::array::from_fn(|at| kind(mode, at as u32 / side, at as u32 % side));
-        Self(Mode::ALL.map(of_mode).to_vec())
+        Self { of_mode: Mode::ALL.map(of_mode).to_vec(), all_the_same: !by_class }
     }
 
     /// The kinds of a sub-block's elements with a mode, row by row.
     fn of(&self, mode: Mode, sub_block: SubBlock) -> impl Iterator<Item = usize> {
-        let kinds = &self.0[mode as usize];
+        let kinds = &self.of_mode[mode as usize];
         (0..sub_block.height).flat_map(move |row| {
             let first = (sub_block.row + row) as usize * TILE_SIDE + sub_block.column as usize;
             kinds[first..][..sub_block.width as usize].iter().map(|&kind| usize::from(kind))
         })
+    }
+
+    /// Bits of what is coded of a sub-block with a mode.
+    fn cost(
+        &self,
+        bits: &PlaneBits,
+        planes: usize,
+        mode: Mode,
+        sub_block: SubBlock,
+        coded: &[u32],
+    ) -> f32 {
+        let cost_of = |bits: &[[f32; ALPHABET]], value: u32| -> f32 {
+            let bytes = value.to_le_bytes().into_iter();
+            bits.iter().zip(bytes).map(|(bits, byte)| bits[usize::from(byte)]).sum()
+        };
+        let coded = &coded[..sub_block.elements() as usize];
+        if self.all_the_same {
+            let bits = &bits[0];
+            return match planes {
+                1 => coded.iter().map(|&value| cost_of(&bits[..1], value)).sum(),
+                2 => coded.iter().map(|&value| cost_of(&bits[..2], value)).sum(),
+                _ => coded.iter().map(|&value| cost_of(bits, value)).sum(),
+            };
+        }
+        let kinds = self.of(mode, sub_block).zip(coded);
+        kinds.map(|(kind, &value)| cost_of(&bits[kind][..planes], value)).sum()
     }
 }
 
@@ -104,9 +133,14 @@ impl Fit {
         }
         let (predicted, all) =
             rayon::join(|| new(&predictions, width), || new(&Mode::ALL, Width::Two));
-        let promising = all.bits_per_element < predicted.bits_per_element * SAMPLE_TOLERANCE;
+        let tolerance = if by_class { SAMPLE_TOLERANCE } else { 1.0 };
+        let promising = all.bits_per_element < predicted.bits_per_element * tolerance;
         let transforms = all.modes.iter().any(|(mode, _)| mode.transforms().is_some());
-        if promising && transforms { vec![predicted, all] } else { vec![predicted] }
+        match promising && transforms {
+            true if by_class => vec![predicted, all],
+            true => vec![all],
+            false => vec![predicted],
+        }
     }
 
     fn new(
@@ -130,7 +164,7 @@ impl Fit {
         let mut bits = bits_of(&[&chosen, &transformed]);
         let cost_of = |candidates: &Candidates, mode: usize, bits: &PlaneBits| {
             let coded = &candidates.coded[mode];
-            cost(bits, planes, kinds.of(modes[mode], candidates.sub_block), coded)
+            kinds.cost(bits, planes, modes[mode], candidates.sub_block, coded)
         };
         for _ in 0..ROUNDS {
             for (candidates, chosen) in candidates.iter().zip(&mut chosen) {
@@ -152,27 +186,27 @@ impl Fit {
         Self { columns, coded_width, modes, bits, kinds, bits_per_element }
     }
 
-    /// The mode that codes a sub-block in the fewest bits, the first of equals. `forward` writes what
-    /// would be coded of it with a mode to its argument.
+    /// The mode that codes a sub-block in the fewest bits, the first of equals, and what is coded of it
+    /// then. `forward` writes what would be coded of it with a mode to its argument.
     pub(super) fn choose(
         &self,
         sub_block: SubBlock,
         mut forward: impl FnMut(Mode, &mut [u32; SUB_BLOCK_ELEMENTS]),
-    ) -> Mode {
+    ) -> (Mode, [u32; SUB_BLOCK_ELEMENTS]) {
         let mut coded = [0; SUB_BLOCK_ELEMENTS];
-        let mut best = (Mode::None, f32::INFINITY);
+        let (mut best, mut least) = ((Mode::None, coded), f32::INFINITY);
         for &(mode, own_bits) in &self.modes {
             if mode.transforms().is_some() && !sub_block.is_whole() {
                 continue;
             }
             forward(mode, &mut coded);
-            let kinds = self.kinds.of(mode, sub_block);
-            let bits = own_bits + cost(&self.bits, self.coded_width.bytes(), kinds, &coded);
-            if bits < best.1 {
-                best = (mode, bits);
+            let planes = self.coded_width.bytes();
+            let bits = own_bits + self.kinds.cost(&self.bits, planes, mode, sub_block, &coded);
+            if bits < least {
+                (best, least) = ((mode, coded), bits);
             }
         }
-        best.0
+        best
     }
 }
 
@@ -234,16 +268,6 @@ impl Candidates {
 /// A first guess at the cost of residuals: twice the digits of small ones, as in Elias gamma code.
 fn magnitude_bits(coded: &[u32]) -> f32 {
     coded.iter().map(|&value| (2 * (u64::from(value) + 1).ilog2() + 1) as f32).sum()
-}
-
-fn cost(bits: &PlaneBits, planes: usize, kinds: impl Iterator<Item = usize>, coded: &[u32]) -> f32 {
-    let mut sum = 0.0;
-    for (kind, value) in kinds.zip(coded) {
-        for (bits, byte) in bits[kind][..planes].iter().zip(value.to_le_bytes()) {
-            sum += bits[usize::from(byte)];
-        }
-    }
-    sum
 }
 
 /// What bytes cost by how often they occur with the chosen modes, of one or more choices.

@@ -113,10 +113,12 @@ pub(crate) fn find_tilings(
             }
             let subject = Subject::new(entry, entry.bytes(file).unwrap_or_default())?;
             let fits = sample::promising(&subject, profile);
-            let wholes = fits.iter().map(|fit| Whole::new(subject, fit, block_elements as u32));
-            let bits = |whole: &Whole<'_>| match profile {
-                Profile::Fast => whole.tiled_bits,
-                Profile::Max => whole.mode_bits + classes::bits(&whole.counts),
+            let by_class = profile == Profile::Max;
+            let whole_of = |fit| Whole::new(subject, fit, block_elements as u32, by_class);
+            let wholes = fits.iter().map(whole_of);
+            let bits = |whole: &Whole<'_>| match &whole.counts {
+                None => whole.tiled_bits,
+                Some(counts) => whole.mode_bits + classes::bits(counts),
             };
             let bits_and_wholes = wholes.map(|whole| (bits(&whole), whole));
             // The first of equals: predictions alone.
@@ -126,20 +128,12 @@ pub(crate) fn find_tilings(
         .collect();
     candidates
         .into_iter()
-        .map(|whole| whole.map(|whole| into_tiling(whole, profile, block_elements, pool)))
+        .map(|whole| whole.map(|whole| into_tiling(whole, block_elements, pool)))
         .collect()
 }
 
-fn into_tiling(
-    whole: Whole<'_>,
-    profile: Profile,
-    block_elements: usize,
-    pool: &mut TablePool,
-) -> TensorTiling {
-    let by_class = match profile {
-        Profile::Fast => None,
-        Profile::Max => classes::choose(&whole.counts, pool),
-    };
+fn into_tiling(whole: Whole<'_>, block_elements: usize, pool: &mut TablePool) -> TensorTiling {
+    let by_class = whole.counts.as_ref().and_then(|counts| classes::choose(counts, pool));
     let (by_class, classes) = by_class.unzip();
     TensorTiling {
         format: whole.subject.format,
@@ -151,11 +145,4 @@ fn into_tiling(
         by_class,
         classes: classes.unwrap_or_default(),
     }
-}
-
-/// Bits of counted bytes by their own entropy.
-fn entropy_bits(counts: &Histogram) -> f64 {
-    let total: u64 = counts.iter().sum();
-    let bits = |&count: &u64| -(count as f64) * (count as f64 / total as f64).log2();
-    counts.iter().filter(|&&count| count > 0).map(bits).sum()
 }

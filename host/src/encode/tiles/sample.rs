@@ -7,9 +7,9 @@ use codec::tile::{
     load_tile,
 };
 
-use super::entropy_bits;
 use super::fit::Fit;
 use super::subject::Subject;
+use crate::encode::entropy::entropy_bits;
 use crate::encode::profile::Profile;
 
 /// How closely a profile looks.
@@ -28,7 +28,7 @@ impl Effort {
     fn of(profile: Profile) -> Self {
         match profile {
             Profile::Fast => {
-                Self { least_elements: 1 << 14, few_tiles: 12, least_promise: 0.05, many_tiles: 96 }
+                Self { least_elements: 1 << 14, few_tiles: 12, least_promise: 0.05, many_tiles: 48 }
             }
             Profile::Max => Self {
                 least_elements: 1 << 11,
@@ -114,7 +114,10 @@ fn promise(subject: &Subject<'_>, tiles: &[SampledTile]) -> f64 {
             }
         }
     }
-    let bits = counts.map(|planes| planes.iter().map(entropy_bits).sum::<f64>());
+    let counted: u64 = counts[0][0].iter().sum();
+    // Planes that are not counted are taken to be noise.
+    let noise = (unused as u64 * counted) as f64;
+    let bits = counts.map(|planes| planes.iter().map(entropy_bits).sum::<f64>() + noise);
     let best = bits[1..].iter().copied().fold(f64::INFINITY, f64::min);
     let predicted = 1.0 - best / bits[0].max(1.0);
     predicted.max(promise_of_transforms(subject, tiles))

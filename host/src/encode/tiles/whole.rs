@@ -10,7 +10,8 @@ use rayon::prelude::*;
 
 use super::fit::Fit;
 use super::subject::Subject;
-use super::{Histogram, LEAST_GAIN, entropy_bits};
+use super::{Histogram, LEAST_GAIN};
+use crate::encode::entropy::entropy_bits;
 use crate::encode::histogram::estimate_planes;
 
 /// Counts of the bytes of each plane, by class.
@@ -53,7 +54,8 @@ pub(super) struct Whole<'a> {
     pub(super) columns: u32,
     pub(super) coded_width: Width,
     pub(super) modes: Vec<u8>,
-    pub(super) counts: ClassCounts,
+    /// Where tables may be chosen by class.
+    pub(super) counts: Option<ClassCounts>,
     /// Bits of all blocks' elements as they are, each block's planes with tables of their own.
     plain_bits: f64,
     /// The same of coded elements, and of their modes.
@@ -70,24 +72,31 @@ struct ChosenBlock {
 }
 
 impl<'a> Whole<'a> {
-    /// Chooses the mode of every sub-block of every block.
-    pub(super) fn new(subject: Subject<'a>, fit: &Fit, block_elements: u32) -> Self {
-        let planes = fit.coded_width.bytes();
+    /// Chooses the mode of every sub-block of every block, and counts what they leave `by_class`.
+    pub(super) fn new(
+        subject: Subject<'a>,
+        fit: &Fit,
+        block_elements: u32,
+        by_class: bool,
+    ) -> Self {
         let blocks = subject.bytes.par_chunks(block_elements as usize * subject.width());
         let chosen: Vec<ChosenBlock> =
             blocks.clone().map(|block| ChosenBlock::new(&subject, fit, block)).collect();
-        let counts = blocks
-            .zip(&chosen)
-            .fold(
-                || ClassCounts::new(planes),
-                |mut counts, (block, chosen)| {
-                    let add = |class, value| counts.add(class, value);
-                    each_coded(&subject, fit.columns, block, &chosen.modes, add);
-                    counts
-                },
-            )
-            .reduce(|| ClassCounts::new(planes), ClassCounts::merged);
-        let mut by_mode = [0; ALPHABET];
+        let planes = fit.coded_width.bytes();
+        let count = || {
+            blocks
+                .zip(&chosen)
+                .fold(
+                    || ClassCounts::new(planes),
+                    |mut counts, (block, chosen)| {
+                        let add = |class, value| counts.add(class, value);
+                        each_coded(&subject, fit.columns, block, &chosen.modes, add);
+                        counts
+                    },
+                )
+                .reduce(|| ClassCounts::new(planes), ClassCounts::merged)
+        };
+        let mut by_mode = [0u64; ALPHABET];
         let modes: Vec<u8> = chosen.iter().flat_map(|block| block.modes.iter().copied()).collect();
         modes.iter().for_each(|&mode| by_mode[usize::from(mode)] += 1);
         let coded_bits: f64 = chosen.iter().map(|block| block.coded_bits).sum();
@@ -96,7 +105,7 @@ impl<'a> Whole<'a> {
             columns: fit.columns,
             coded_width: fit.coded_width,
             modes,
-            counts,
+            counts: by_class.then(count),
             plain_bits: chosen.iter().map(|block| block.plain_bits).sum(),
             tiled_bits: coded_bits + entropy_bits(&by_mode),
             mode_bits: entropy_bits(&by_mode),
@@ -113,15 +122,21 @@ impl ChosenBlock {
     fn new(subject: &Subject<'_>, fit: &Fit, block: &[u8]) -> Self {
         let layout = ElementLayout { width: subject.format.width(), rotated: subject.rotated };
         let plain = estimate_planes(layout, block, 1);
-        let plain_bits = plain.iter().map(|counts| entropy_bits(&counts.map(u64::from))).sum();
-        let modes = block_modes(subject, fit, block);
-        let mut coded = [[0; ALPHABET]; 4];
-        each_coded(subject, fit.columns, block, &modes, |_, value| {
-            for (counts, byte) in coded.iter_mut().zip(value.to_le_bytes()) {
-                counts[usize::from(byte)] += 1;
+        let plain_bits = plain.iter().map(|counts| entropy_bits(counts)).sum();
+        let mut modes = Vec::new();
+        let mut counts = [[0u64; ALPHABET]; 4];
+        each_sub_block(subject, fit.columns, block, |values, sub_block| {
+            let (mode, coded) = fit.choose(sub_block, |mode, coded| {
+                forward_sub_block(subject.format, values, sub_block, mode, coded);
+            });
+            modes.push(mode as u8);
+            for value in &coded[..sub_block.elements() as usize] {
+                for (counts, byte) in counts.iter_mut().zip(value.to_le_bytes()) {
+                    counts[usize::from(byte)] += 1;
+                }
             }
         });
-        Self { modes, plain_bits, coded_bits: coded.iter().map(entropy_bits).sum() }
+        Self { modes, plain_bits, coded_bits: counts.iter().map(entropy_bits).sum() }
     }
 }
 
@@ -140,17 +155,6 @@ fn each_sub_block(
             visit(&values, tile.sub_block(number));
         }
     }
-}
-
-fn block_modes(subject: &Subject<'_>, fit: &Fit, block: &[u8]) -> Vec<u8> {
-    let mut modes = Vec::new();
-    each_sub_block(subject, fit.columns, block, |values, sub_block| {
-        let mode = fit.choose(sub_block, |mode, coded| {
-            forward_sub_block(subject.format, values, sub_block, mode, coded);
-        });
-        modes.push(mode as u8);
-    });
-    modes
 }
 
 /// Calls `visit` with the class and value of each coded element of a block with these modes.
