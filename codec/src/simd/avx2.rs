@@ -3,12 +3,13 @@
 use core::arch::x86_64::*;
 
 use super::encode;
-use super::lanes::{ENCODE_TABLE_STRIDE, Lanes};
+use super::lanes::{ENCODE_TABLE_STRIDE, Lanes, NO_RANK};
 use super::mixed;
 use super::pieces::{self, BlockInput, PieceBuffers};
-use super::portable::Array;
 use crate::block::{BlockError, BlockSpec, BlockTables, EncodeTables, PlaneClasses, PlaneCoding};
-use crate::constants::{ALPHABET, LANES, PROBABILITY_BITS, TABLE_SIZE, WORD_BITS};
+use crate::constants::{
+    ALPHABET, ESCAPE_SYMBOL, LANES, PROBABILITY_BITS, RANKS, TABLE_SIZE, WORD_BITS,
+};
 use crate::pair::RankValues;
 use crate::rans::{DecodeTable, EncodeTable, PackedSymbol, TableEntry};
 use crate::split::ElementLayout;
@@ -115,7 +116,76 @@ pub(super) fn symbols<'a>(
     unsafe { encode::symbols::<Registers>(layout, coded, ranks, elements, planes, symbols) }
 }
 
+/// Tables of 256 bytes are beyond AVX2's means. But only 16 values have a rank, and whether symbols have a
+/// slot is a bit of each.
+pub(super) struct PairTables {
+    /// The value of each rank.
+    values: [u8; RANKS],
+    /// The rank and [`RANKED`]; 0 for a rank without a value.
+    ranks: [u8; RANKS],
+    /// A bit for each symbol, the lowest first.
+    has_slot: [[u8; 16]; 2],
+}
+
+/// Set with the rank of a value that has one.
+const RANKED: u8 = 0x80;
+
+impl PairTables {
+    fn new(ranks: &[u8; ALPHABET], coded: &[u8; ALPHABET]) -> Self {
+        let mut tables = Self { values: [0; RANKS], ranks: [0; RANKS], has_slot: [[0; 16]; 2] };
+        for (value, &rank) in (0..=u8::MAX).zip(ranks).filter(|(_, rank)| **rank != NO_RANK) {
+            let at = usize::from(rank) % RANKS;
+            (tables.values[at], tables.ranks[at]) = (value, RANKED | rank);
+        }
+        for (symbol, _) in coded.iter().enumerate().filter(|(at, coded)| *at == **coded as usize) {
+            tables.has_slot[symbol / 128][symbol / 8 % 16] |= 1 << (symbol % 8);
+        }
+        tables
+    }
+
+    /// The symbols of 16 pairs of values, as numbers of 16 bits, whether they have a slot or not.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn join(&self, values: __m256i) -> __m256i {
+        let mut ranks = _mm256_setzero_si256();
+        for (&value, &rank) in self.values.iter().zip(&self.ranks) {
+            let equal = _mm256_cmpeq_epi8(values, _mm256_set1_epi8(value as i8));
+            ranks = _mm256_or_si256(ranks, _mm256_and_si256(equal, _mm256_set1_epi8(rank as i8)));
+        }
+        let both_ranked = _mm256_set1_epi16((u16::from(RANKED) * 0x0101) as i16);
+        let ranked = _mm256_cmpeq_epi16(_mm256_and_si256(ranks, both_ranked), both_ranked);
+        let first = _mm256_and_si256(ranks, _mm256_set1_epi16(0x0F));
+        let second = _mm256_srli_epi16::<4>(_mm256_and_si256(ranks, _mm256_set1_epi16(0x0F00)));
+        let joined = _mm256_or_si256(first, second);
+        _mm256_blendv_epi8(_mm256_set1_epi16(ESCAPE_SYMBOL.into()), joined, ranked)
+    }
+
+    /// 32 symbols, or escapes in the place of those without a slot.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn with_slots(&self, symbols: __m256i) -> __m256i {
+        let [low, high] = self.has_slot.map(|bits| {
+            // SAFETY: there are 16 bytes.
+            _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bits.as_ptr().cast()) })
+        });
+        let bit = _mm256_broadcastsi128_si256(_mm_set_epi8(
+            -128, 64, 32, 16, 8, 4, 2, 1, -128, 64, 32, 16, 8, 4, 2, 1,
+        ));
+        let number = _mm256_and_si256(_mm256_srli_epi16::<3>(symbols), _mm256_set1_epi8(0x0F));
+        let (low, high) = (_mm256_shuffle_epi8(low, number), _mm256_shuffle_epi8(high, number));
+        // The highest bit of a symbol says which half of the bits it is in.
+        let bits = _mm256_blendv_epi8(low, high, symbols);
+        let bit = _mm256_shuffle_epi8(bit, _mm256_and_si256(symbols, _mm256_set1_epi8(7)));
+        let has_none = _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit), _mm256_setzero_si256());
+        _mm256_blendv_epi8(symbols, _mm256_set1_epi8(ESCAPE_SYMBOL as i8), has_none)
+    }
+}
+
 impl Lanes for Registers {
+    type SymbolTable = [PackedSymbol; ALPHABET];
+    type PairTables = PairTables;
+    type FourSymbols = Self;
+
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn from_array(lanes: &[u32; LANES]) -> Self {
@@ -317,7 +387,19 @@ impl Lanes for Registers {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn entries<const AT: u32>(table: &[PackedSymbol; ALPHABET], symbols: Self) -> Self {
+    unsafe fn symbol_table(symbols: &[PackedSymbol; ALPHABET]) -> Self::SymbolTable {
+        *symbols
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn look_up_symbols(_table: &Self::SymbolTable, symbols: Self) -> Self {
+        symbols
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn entries<const AT: u32>(table: &Self::SymbolTable, symbols: Self) -> Self {
         Self(symbols.0.map(|symbols| {
             // SAFETY: each index is a byte, and there is an entry for every byte.
             unsafe { _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), byte_at::<AT>(symbols)) }
@@ -372,14 +454,21 @@ impl Lanes for Registers {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn join_pairs(
-        ranks: &[u8; ALPHABET],
-        coded: &[u8; ALPHABET],
-        values: &[u8; 64],
-        symbols: &mut [u8; 32],
-    ) {
-        // SAFETY: arrays take no special instructions. Tables of 256 bytes are beyond AVX2's.
-        unsafe { Array::join_pairs(ranks, coded, values, symbols) };
+    unsafe fn pair_tables(ranks: &[u8; ALPHABET], coded: &[u8; ALPHABET]) -> Self::PairTables {
+        PairTables::new(ranks, coded)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn join_pairs(tables: &Self::PairTables, values: &[u8; 64], symbols: &mut [u8; 32]) {
+        let both = values.as_chunks::<32>().0;
+        let both: [__m256i; 2] = core::array::from_fn(|half| tables.join(load(&both[half])));
+        // Within each half of a register, so that the middle quarters change places.
+        let joined = _mm256_packus_epi16(both[0], both[1]);
+        let joined = _mm256_permute4x64_epi64::<0b11_01_10_00>(joined);
+        let coded = tables.with_slots(joined);
+        // SAFETY: there are 32 symbols.
+        unsafe { _mm256_storeu_si256(symbols.as_mut_ptr().cast(), coded) };
     }
 
     #[inline]
@@ -451,20 +540,22 @@ fn separate(a: __m256i, b: __m256i) -> [__m256i; 2] {
 
 /// States with a symbol put into each: `state / f * 4096 + state % f + first`.
 ///
-/// The quotient comes from a division of single-precision numbers. It has less than 20 bits, the
-/// numbers have 24, so that it is off by one at most, and the remainder says in which direction.
+/// The quotient comes from a division of single-precision numbers, the divisor slightly too large for the
+/// quotient to be so. It has less than 20 bits, the numbers have 24, so that it is right or one too small,
+/// and the remainder says which.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn put(states: __m256i, frequencies: __m256i, firsts: __m256i) -> __m256i {
-    // A signed number twice as small; a bit that is lost changes the quotient by less than one.
-    let dividends = _mm256_cvtepi32_ps(_mm256_srli_epi32::<1>(states));
-    let divisors = _mm256_mul_ps(_mm256_cvtepi32_ps(frequencies), _mm256_set1_ps(0.5));
+    const TWO_TO_THE_32: f32 = 65536.0 * 65536.0;
+    const MORE_THAN_ONE: f32 = 1.0 + 1.0 / (1 << 21) as f32;
+    // States are unsigned, and what is converted is signed.
+    let negative = _mm256_castsi256_ps(_mm256_srai_epi32::<31>(states));
+    let missing = _mm256_and_ps(negative, _mm256_set1_ps(TWO_TO_THE_32));
+    let dividends = _mm256_add_ps(_mm256_cvtepi32_ps(states), missing);
+    let divisors = _mm256_cvtepi32_ps(frequencies);
+    let divisors = _mm256_mul_ps(divisors, _mm256_set1_ps(MORE_THAN_ONE));
     let quotients = _mm256_cvttps_epi32(_mm256_div_ps(dividends, divisors));
     let remainders = _mm256_sub_epi32(states, _mm256_mullo_epi32(quotients, frequencies));
-    // All ones, that is -1, where the quotient is too large or too small.
-    let large = _mm256_srai_epi32::<31>(remainders);
-    let remainders = _mm256_add_epi32(remainders, _mm256_and_si256(large, frequencies));
-    let quotients = _mm256_add_epi32(quotients, large);
     let right = _mm256_cmpgt_epi32(frequencies, remainders);
     let remainders = _mm256_sub_epi32(remainders, _mm256_andnot_si256(right, frequencies));
     let quotients = _mm256_add_epi32(quotients, _mm256_andnot_si256(right, _mm256_set1_epi32(1)));

@@ -78,6 +78,12 @@ pub(super) fn symbols<'a>(
 }
 
 impl Lanes for Registers {
+    /// Each byte of all entries, the least significant first.
+    type SymbolTable = [[u8; ALPHABET]; 4];
+    /// Ranks of values, and what symbols are coded as.
+    type PairTables = [[u8; ALPHABET]; 2];
+    type FourSymbols = [Self; 4];
+
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn from_array(lanes: &[u32; LANES]) -> Self {
@@ -242,11 +248,24 @@ impl Lanes for Registers {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-    unsafe fn entries<const AT: u32>(table: &[PackedSymbol; ALPHABET], symbols: Self) -> Self {
-        Self(symbols.0.map(|symbols| {
-            // SAFETY: each index is a byte, and there is an entry for every byte.
-            unsafe { _mm512_i32gather_epi32::<4>(byte_at::<AT>(symbols), table.as_ptr().cast()) }
-        }))
+    unsafe fn symbol_table(symbols: &[PackedSymbol; ALPHABET]) -> Self::SymbolTable {
+        core::array::from_fn(|byte| symbols.map(|symbol| (symbol.0 >> (8 * byte)) as u8))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn look_up_symbols(table: &Self::SymbolTable, symbols: Self) -> Self::FourSymbols {
+        let [low, high] = symbols.0.map(|symbols| entries_of_four(table, symbols));
+        core::array::from_fn(|at| Self([low[at], high[at]]))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn entries<const AT: u32>(
+        _table: &Self::SymbolTable,
+        symbols: Self::FourSymbols,
+    ) -> Self {
+        symbols[AT as usize]
     }
 
     #[inline]
@@ -295,12 +314,14 @@ impl Lanes for Registers {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-    unsafe fn join_pairs(
-        ranks: &[u8; ALPHABET],
-        coded: &[u8; ALPHABET],
-        values: &[u8; 64],
-        symbols: &mut [u8; 32],
-    ) {
+    unsafe fn pair_tables(ranks: &[u8; ALPHABET], coded: &[u8; ALPHABET]) -> Self::PairTables {
+        [*ranks, *coded]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn join_pairs(tables: &Self::PairTables, values: &[u8; 64], symbols: &mut [u8; 32]) {
+        let [ranks, coded] = tables;
         let ranks = translate(ranks, load(values));
         // Two ranks are a 16-bit number, and so are two bytes of ones where there is no rank.
         let missing =
@@ -414,22 +435,50 @@ fn separate(a: __m512i, b: __m512i) -> [__m512i; 2] {
 
 /// States with a symbol put into each: `state / f * 4096 + state % f + first`.
 ///
-/// The quotient comes from a division of single-precision numbers that is rounded down. It has
-/// less than 20 bits, the numbers have 24, so that it is right or one too small, and the remainder
-/// says which.
+/// The quotient comes from a product of single-precision numbers with a reciprocal: an estimate with an
+/// error of less than 2^-14 of it, and a step of Newton's method, which squares that. Roundings add at
+/// most 2^-22 of the product, from which 2^-21 is taken, so that it is never too large. It is less than
+/// 2^20, hence less than one too small, and the remainder says whether it is.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn put(states: __m512i, frequencies: __m512i, firsts: __m512i) -> __m512i {
-    const DOWN: i32 = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
-    let dividends = _mm512_cvt_roundepu32_ps::<DOWN>(states);
+    const LESS_THAN_TWO: f32 = 2.0 - 1.0 / (1 << 21) as f32;
     let divisors = _mm512_cvtepi32_ps(frequencies);
-    let quotients = _mm512_cvttps_epi32(_mm512_div_round_ps::<DOWN>(dividends, divisors));
+    let estimates = _mm512_rcp14_ps(divisors);
+    let errors = _mm512_fnmadd_ps(divisors, estimates, _mm512_set1_ps(LESS_THAN_TWO));
+    let reciprocals = _mm512_mul_ps(estimates, errors);
+    let quotients = _mm512_mul_ps(_mm512_cvtepu32_ps(states), reciprocals);
+    let quotients = _mm512_cvttps_epi32(quotients);
     let remainders = _mm512_sub_epi32(states, _mm512_mullo_epi32(quotients, frequencies));
     let small = _mm512_cmpge_epu32_mask(remainders, frequencies);
     let remainders = _mm512_mask_sub_epi32(remainders, small, remainders, frequencies);
     let quotients = _mm512_mask_add_epi32(quotients, small, quotients, _mm512_set1_epi32(1));
     let high = _mm512_slli_epi32::<PROBABILITY_BITS>(quotients);
     _mm512_add_epi32(high, _mm512_add_epi32(remainders, firsts))
+}
+
+/// The entries of the four bytes of each lane of `symbols`. Tables of bytes are looked up without
+/// going to memory, which a gather does for each lane.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn entries_of_four(table: &[[u8; ALPHABET]; 4], symbols: __m512i) -> [__m512i; 4] {
+    const ODD_BYTES: __mmask64 = 0xAAAA_AAAA_AAAA_AAAA;
+    const ODD_WORDS: __mmask32 = 0xAAAA_AAAA;
+    let [f_low, f_high, first_low, first_high] =
+        core::array::from_fn(|byte| translate(&table[byte], symbols));
+    // Numbers of 16 bits, of bytes 0 and 2, and of bytes 1 and 3.
+    let even = |low, high| _mm512_mask_mov_epi8(low, ODD_BYTES, _mm512_slli_epi16::<8>(high));
+    let odd = |low, high| _mm512_mask_mov_epi8(_mm512_srli_epi16::<8>(low), ODD_BYTES, high);
+    let numbers = [
+        (even(f_low, f_high), even(first_low, first_high)),
+        (odd(f_low, f_high), odd(first_low, first_high)),
+    ];
+    let [(first, third), (second, fourth)] = numbers.map(|(frequencies, firsts)| {
+        let low = _mm512_mask_mov_epi16(frequencies, ODD_WORDS, _mm512_slli_epi32::<16>(firsts));
+        let high = _mm512_mask_mov_epi16(_mm512_srli_epi32::<16>(frequencies), ODD_WORDS, firsts);
+        (low, high)
+    });
+    [first, second, third, fourth]
 }
 
 /// The entry of `table` for each byte.

@@ -75,12 +75,14 @@ impl<L: Lanes> Parts for Vectors<L> {
             true => symbol as u8,
             false => ESCAPE_SYMBOL,
         });
+        // SAFETY: see `Vectors`.
+        let tables = unsafe { L::pair_tables(&ranks, &coded) };
         let (whole, last_values) = values.as_chunks();
         // The last 63 values have as many symbols as 64, so that symbols do not say where to stop.
         let (symbols, last_symbols) = symbols.split_at_mut(whole.len() * 32);
         for (values, symbols) in whole.iter().zip(symbols.as_chunks_mut().0) {
             // SAFETY: see `Vectors`.
-            unsafe { L::join_pairs(&ranks, &coded, values, symbols) };
+            unsafe { L::join_pairs(&tables, values, symbols) };
         }
         join_pairs(rank_values, slots, last_values, last_symbols);
     }
@@ -100,7 +102,13 @@ impl<L: Lanes> Parts for Vectors<L> {
             let states = states.map(|lanes| L::from_array(&lanes));
             let end = buffer.as_mut_ptr_range().end.cast();
             let rarest = L::from_array(&[u32::MAX; LANES]);
-            let mut encoder = Encoder { states, table, end, rarest };
+            let mut encoder = Encoder {
+                states,
+                table: L::symbol_table(table.symbols()),
+                padding: table.padding(),
+                end,
+                rarest,
+            };
             match (shape.symbols_per_run, shape.states_per_lane) {
                 (2, 1) => encoder.encode::<2, 1>(symbols),
                 (2, _) => encoder.encode::<2, 2>(symbols),
@@ -136,16 +144,18 @@ impl<L: Lanes> Parts for Vectors<L> {
 }
 
 /// A stream that is being encoded, from its end.
-struct Encoder<'a, L> {
+struct Encoder<L: Lanes> {
     states: [L; 2],
-    table: &'a EncodeTable,
+    table: L::SymbolTable,
+    /// What fills up the last group.
+    padding: u8,
     /// Where the words given off so far begin.
     end: *mut u8,
     /// The lowest frequency of the symbols of each lane.
     rarest: L,
 }
 
-impl<L: Lanes> Encoder<'_, L> {
+impl<L: Lanes> Encoder<L> {
     /// Puts all symbols in, the last group filled up.
     ///
     /// # Safety
@@ -159,7 +169,7 @@ impl<L: Lanes> Encoder<'_, L> {
         // SAFETY: the caller's promise.
         unsafe {
             if !rest.is_empty() {
-                let mut padded = [self.table.padding(); 16 * LANES];
+                let mut padded = [self.padding; 16 * LANES];
                 padded[..rest.len()].copy_from_slice(rest);
                 if RUN == 2 && rest.len() <= RUN * LANES {
                     self.put_two_steps::<S>(&padded);
@@ -208,6 +218,7 @@ impl<L: Lanes> Encoder<'_, L> {
         let mut states = self.states;
         // SAFETY: the caller's promise.
         unsafe {
+            let symbols = L::look_up_symbols(&self.table, symbols);
             self.put_step::<3>(&mut states[S - 1], symbols);
             self.put_step::<2>(&mut states[0], symbols);
             self.put_step::<1>(&mut states[S - 1], symbols);
@@ -216,16 +227,16 @@ impl<L: Lanes> Encoder<'_, L> {
         self.states = states;
     }
 
-    /// Puts byte `AT` of each lane's `symbols` in.
+    /// Puts byte `AT` of each lane of the symbols that were looked up in.
     ///
     /// # Safety
     ///
     /// See [`Encoder::encode`].
     #[inline(always)]
-    unsafe fn put_step<const AT: u32>(&mut self, states: &mut L, symbols: L) {
+    unsafe fn put_step<const AT: u32>(&mut self, states: &mut L, symbols: L::FourSymbols) {
         // SAFETY: the caller's promise; each step moves `end` by what it wrote.
         unsafe {
-            let entries = L::entries::<AT>(self.table.symbols(), symbols);
+            let entries = L::entries::<AT>(&self.table, symbols);
             self.end = self.end.sub(states.put(entries, self.end, &mut self.rarest));
         }
     }
@@ -239,6 +250,7 @@ impl<L: Lanes> Encoder<'_, L> {
         // SAFETY: the caller's promise.
         unsafe {
             let symbols = L::load_runs_of_2(all_of(&symbols[..4 * LANES]));
+            let symbols = L::look_up_symbols(&self.table, symbols);
             let mut states = self.states;
             self.put_step::<1>(&mut states[S - 1], symbols);
             self.put_step::<0>(&mut states[0], symbols);
@@ -277,7 +289,8 @@ mod tests {
             let mut rarest = L::from_array(&[u32::MAX; LANES]);
             let symbols = L::from_array(&[0; LANES]);
             let end = words.as_mut_ptr_range().end;
-            let entries = L::entries::<0>(table.symbols(), symbols);
+            let table = L::symbol_table(table.symbols());
+            let entries = L::entries::<0>(&table, L::look_up_symbols(&table, symbols));
             let written = lanes.put(entries, end, &mut rarest);
             words[..STEP_WORD_BYTES - written].fill(0);
             (lanes.to_array(), words, written)

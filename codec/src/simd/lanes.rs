@@ -27,6 +27,13 @@ const _: () = {
 /// All functions may be called only on a processor that has the type's instructions; what else a
 /// function asks for is with it.
 pub(super) trait Lanes: Copy {
+    /// A table of symbols in the form that a level looks them up in.
+    type SymbolTable;
+    /// What a level finds out about four symbols of each lane at a time.
+    type FourSymbols: Copy;
+    /// What joins values to pairs.
+    type PairTables;
+
     /// The numbers of `lanes`.
     unsafe fn from_array(lanes: &[u32; LANES]) -> Self;
 
@@ -86,8 +93,15 @@ pub(super) trait Lanes: Copy {
     /// Undoes [`Lanes::store_runs_of_16`].
     unsafe fn load_runs_of_16(runs: &[u8; 16 * LANES]) -> [Self; 4];
 
-    /// The entries of byte `AT` of each lane's `symbols`.
-    unsafe fn entries<const AT: u32>(table: &[PackedSymbol; ALPHABET], symbols: Self) -> Self;
+    /// `symbols` in the form that [`Lanes::look_up_symbols`] takes.
+    unsafe fn symbol_table(symbols: &[PackedSymbol; ALPHABET]) -> Self::SymbolTable;
+
+    /// Looks up the four bytes of each lane of `symbols`, or does what that needs.
+    unsafe fn look_up_symbols(table: &Self::SymbolTable, symbols: Self) -> Self::FourSymbols;
+
+    /// The entries of byte `AT` of each lane of the symbols that were looked up.
+    unsafe fn entries<const AT: u32>(table: &Self::SymbolTable, symbols: Self::FourSymbols)
+    -> Self;
 
     /// The entries of byte `AT` of each lane's `symbols`, each of the table that byte `AT` of its
     /// lane's `choices` names.
@@ -110,14 +124,12 @@ pub(super) trait Lanes: Copy {
     /// [`STEP_WORD_BYTES`] can be written before `end`.
     unsafe fn put(&mut self, entries: Self, end: *mut u8, rarest: &mut Self) -> usize;
 
-    /// The symbols of 32 pairs of values: `ranks` has [`NO_RANK`] for values without a rank, and
-    /// `coded` is what each symbol is coded as, an escape where it has no slot.
-    unsafe fn join_pairs(
-        ranks: &[u8; ALPHABET],
-        coded: &[u8; ALPHABET],
-        values: &[u8; 64],
-        symbols: &mut [u8; 32],
-    );
+    /// `ranks` has [`NO_RANK`] for values without a rank, which at most 16 have, and `coded` is what
+    /// each symbol is coded as, an escape where it has no slot.
+    unsafe fn pair_tables(ranks: &[u8; ALPHABET], coded: &[u8; ALPHABET]) -> Self::PairTables;
+
+    /// The symbols of 32 pairs of values.
+    unsafe fn join_pairs(tables: &Self::PairTables, values: &[u8; 64], symbols: &mut [u8; 32]);
 
     /// Both values of each of 32 pairs: [`crate::pair::expand`], but with the values of rank 15
     /// for escapes, which are replaced later.

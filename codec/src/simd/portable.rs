@@ -11,6 +11,11 @@ use crate::rans::{
 pub(super) struct Array([u32; LANES]);
 
 impl Lanes for Array {
+    type SymbolTable = [PackedSymbol; ALPHABET];
+    /// Ranks of values, and what symbols are coded as.
+    type PairTables = [[u8; ALPHABET]; 2];
+    type FourSymbols = Self;
+
     #[inline(always)]
     unsafe fn from_array(lanes: &[u32; LANES]) -> Self {
         Self(*lanes)
@@ -117,7 +122,17 @@ impl Lanes for Array {
     }
 
     #[inline(always)]
-    unsafe fn entries<const AT: u32>(table: &[PackedSymbol; ALPHABET], symbols: Self) -> Self {
+    unsafe fn symbol_table(symbols: &[PackedSymbol; ALPHABET]) -> Self::SymbolTable {
+        *symbols
+    }
+
+    #[inline(always)]
+    unsafe fn look_up_symbols(_table: &Self::SymbolTable, symbols: Self) -> Self {
+        symbols
+    }
+
+    #[inline(always)]
+    unsafe fn entries<const AT: u32>(table: &Self::SymbolTable, symbols: Self) -> Self {
         Self(core::array::from_fn(|lane| table[byte_at::<AT>(symbols, lane)].0))
     }
 
@@ -156,12 +171,13 @@ impl Lanes for Array {
     }
 
     #[inline(always)]
-    unsafe fn join_pairs(
-        ranks: &[u8; ALPHABET],
-        coded: &[u8; ALPHABET],
-        values: &[u8; 64],
-        symbols: &mut [u8; 32],
-    ) {
+    unsafe fn pair_tables(ranks: &[u8; ALPHABET], coded: &[u8; ALPHABET]) -> Self::PairTables {
+        [*ranks, *coded]
+    }
+
+    #[inline(always)]
+    unsafe fn join_pairs(tables: &Self::PairTables, values: &[u8; 64], symbols: &mut [u8; 32]) {
+        let [ranks, coded] = tables;
         for (symbol, pair) in symbols.iter_mut().zip(values.as_chunks::<2>().0) {
             let [first, second] = pair.map(|value| ranks[usize::from(value)]);
             let ranked = first != NO_RANK && second != NO_RANK;
