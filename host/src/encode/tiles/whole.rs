@@ -122,7 +122,7 @@ impl ChosenBlock {
     fn new(subject: &Subject<'_>, fit: &Fit, block: &[u8]) -> Self {
         let layout = ElementLayout { width: subject.format.width(), rotated: subject.rotated };
         let plain = estimate_planes(layout, block, 1);
-        let plain_bits = plain.iter().map(|counts| entropy_bits(counts)).sum();
+        let plain_bits = plain.iter().map(entropy_bits).sum();
         let mut modes = Vec::new();
         let mut counts = [[0u64; ALPHABET]; 4];
         each_sub_block(subject, fit.columns, block, |values, sub_block| {
