@@ -28,7 +28,12 @@ impl Lanes for Array {
 
     #[inline(always)]
     unsafe fn look_up(self, table: &[TableEntry; TABLE_SIZE]) -> Self {
-        Self(self.0.map(|state| table[slot(state) as usize].0))
+        // A loop, since the compiler does not always inline what maps arrays.
+        let mut entries = [0; LANES];
+        for (entry, state) in entries.iter_mut().zip(self.0) {
+            *entry = table[slot(state) as usize].0;
+        }
+        Self(entries)
     }
 
     #[inline(always)]
