@@ -7,6 +7,7 @@
 mod pending;
 #[cfg(test)]
 mod tests;
+mod writeback;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -17,6 +18,7 @@ use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::error::{Error, Result, quoted_path};
 use pending::{PREFIX, Pending, SUFFIX, sweep};
+use writeback::Writeback;
 
 pub use pending::abandon_unfinished;
 
@@ -28,6 +30,7 @@ pub struct AtomicFile {
     temporary: NamedTempFile,
     target: PathBuf,
     overwrite: bool,
+    writeback: Writeback,
     // After the file itself, which is removed first.
     pending: Pending,
 }
@@ -53,7 +56,7 @@ impl AtomicFile {
                 .map_err(|source| Error::io("create a file in", parent, source))
         };
         let (temporary, pending) = Pending::start(&target, make, NamedTempFile::path)?;
-        Ok(Self { temporary, target, overwrite, pending })
+        Ok(Self { temporary, target, overwrite, writeback: Writeback::default(), pending })
     }
 
     /// The name that the file will have.
@@ -111,7 +114,9 @@ impl AtomicFile {
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.temporary.write(bytes)
+        let written = self.temporary.write(bytes)?;
+        self.writeback.advance(self.temporary.as_file(), written);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {

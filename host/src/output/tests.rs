@@ -237,3 +237,20 @@ fn old_directory_that_cannot_move_back_is_kept_and_named() {
     assert_eq!(names(&kept), ["old"]);
     assert_eq!(fs::read(&target).unwrap(), b"in the way");
 }
+
+#[test]
+fn pieces_of_every_length_arrive_whole_while_the_disk_takes_them() {
+    let folder = folder();
+    let target = folder.path().join("out");
+    let mut file = AtomicFile::create(&target, false).unwrap();
+    let mut expected = Vec::new();
+    for (number, length) in
+        [1, 1 << 20, (1 << 20) - 1, 3 << 20, 7, 0, 1 << 19].into_iter().enumerate()
+    {
+        let piece = vec![number as u8 + 1; length];
+        file.append(&piece).unwrap();
+        expected.extend(piece);
+    }
+    file.commit().unwrap();
+    assert!(fs::read(&target).unwrap() == expected);
+}
