@@ -1,16 +1,19 @@
-//! Throughput of encoding and decoding on the CPU, dtype by dtype.
+//! Throughput of encoding and decoding on the CPU, dtype by dtype and level by level of vector
+//! instructions.
 //!
+//! A process has one level, so this one starts itself once for each; `WCODEC_SIMD` chooses one.
 //! `WCODEC_BENCH_MIB` sets the size of each tensor, 16 MiB where it is not set.
 
 mod weights;
 
 use std::hint::black_box;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use wcodec::safetensors::Dtype;
-use wcodec::{EncodeOptions, encode_safetensors_bytes};
+use wcodec::{EncodeOptions, encode_safetensors_bytes, simd_level};
 
 use weights::{Weights, tensor_bytes};
 
@@ -25,6 +28,10 @@ fn encode(weights: &Weights) -> usize {
     encoded.expect("encoding worked before").0.len()
 }
 
+/// Chooses a level, see [`simd_level`].
+const LEVEL_VARIABLE: &str = "WCODEC_SIMD";
+const LEVELS: [&str; 3] = ["avx512", "avx2", "portable"];
+
 /// Pools of one thread and of one thread per processor, with their names.
 fn pools() -> Vec<(String, ThreadPool)> {
     let pool = |threads| ThreadPoolBuilder::new().num_threads(threads).build();
@@ -38,22 +45,23 @@ fn pools() -> Vec<(String, ThreadPool)> {
     pools
 }
 
-fn codec(criterion: &mut Criterion) {
+fn codec(criterion: &mut Criterion, level: &str) {
     let pools = pools();
     for dtype in DTYPES {
         let weights = Weights::new(dtype, tensor_bytes(DEFAULT_MIB));
         let dtype = weights.dtype.name();
         let mut out = vec![0; weights.tensor_bytes as usize];
-        for (name, pool) in &pools {
+        for (threads, pool) in &pools {
+            let name = format!("{level}-{threads}");
             let mut group = criterion.benchmark_group("encode");
             group.throughput(Throughput::Bytes(weights.tensor_bytes));
-            group.bench_function(BenchmarkId::new(dtype, name), |bencher| {
+            group.bench_function(BenchmarkId::new(dtype, &name), |bencher| {
                 pool.install(|| bencher.iter(|| encode(&weights)));
             });
             group.finish();
             let mut group = criterion.benchmark_group("decode");
             group.throughput(Throughput::Bytes(weights.tensor_bytes));
-            group.bench_function(BenchmarkId::new(dtype, name), |bencher| {
+            group.bench_function(BenchmarkId::new(dtype, &name), |bencher| {
                 pool.install(|| bencher.iter(|| weights.decode(black_box(&mut out))));
             });
             group.finish();
@@ -61,12 +69,39 @@ fn codec(criterion: &mut Criterion) {
     }
 }
 
-fn main() {
+/// Runs this program once for each level, with the same arguments.
+fn run_each_level() -> std::io::Result<ExitCode> {
+    let program = std::env::current_exe()?;
+    for level in LEVELS {
+        let mut child = Command::new(&program);
+        child.args(std::env::args_os().skip(1)).env(LEVEL_VARIABLE, level);
+        if !child.status()?.success() {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn main() -> ExitCode {
+    if std::env::var_os(LEVEL_VARIABLE).is_none() {
+        return run_each_level().unwrap_or_else(|error| {
+            eprintln!("the benchmark cannot start itself once more: {error}");
+            ExitCode::FAILURE
+        });
+    }
+    let level = match simd_level() {
+        Ok(level) => level,
+        Err(error) => {
+            println!("not measured: {error}");
+            return ExitCode::SUCCESS;
+        }
+    };
     let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(3))
         .configure_from_args();
-    codec(&mut criterion);
+    codec(&mut criterion, level);
     criterion.final_summary();
+    ExitCode::SUCCESS
 }
