@@ -17,7 +17,7 @@ use crate::format::{
     BlockRecord, ChunkRecord, Envelope, Index, PlanRecord, ReferenceRecord, TensorRecord,
     decode_index,
 };
-use crate::gpu::Decoder;
+use crate::gpu::{Decoder, TableCache};
 use crate::hash::{hex, of_blocks, xxh3};
 use crate::mapped::{MappedFile, Reader};
 use crate::safetensors::Dtype;
@@ -41,6 +41,8 @@ pub struct Checkpoint {
     base: Option<Arc<Base>>,
     /// Tables and buffers that no thread is using at the moment.
     block_decoders: Spares<BlockDecoder>,
+    /// Tables as the GPU's kernels take them.
+    pub(crate) kernel_tables: TableCache,
 }
 
 /// Blocks that a thread takes at a time: enough for two at once, few enough that all threads have
@@ -105,6 +107,7 @@ impl Checkpoint {
             decoder: None,
             base: None,
             block_decoders: Spares::default(),
+            kernel_tables: TableCache::default(),
         })
     }
 

@@ -124,7 +124,7 @@ impl Description {
             counters,
             status,
             tasks: places.of(&work.tasks),
-            tables: places.of(&work.tables),
+            tables: places.take(work.tables.len() * size_of::<KernelTable>()),
             specs: places.of(&work.specs),
             classes: places.of(&work.classes.records),
             tile_tasks: places.of(&work.tiles.tasks),
@@ -175,7 +175,10 @@ impl Description {
             put(places.groups, bytes_of(&launch.groups));
         }
         put(sections.tasks, bytes_of(&work.tasks));
-        put(sections.tables, bytes_of(&work.tables));
+        for (number, table) in work.tables.iter().enumerate() {
+            let at = sections.tables + number * size_of::<KernelTable>();
+            put(at, bytes_of(std::slice::from_ref(&**table)));
+        }
         put(sections.specs, bytes_of(&work.specs));
         put(sections.classes, bytes_of(&work.classes.records));
         put(sections.tile_tasks, bytes_of(&work.tiles.tasks));

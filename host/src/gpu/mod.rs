@@ -33,4 +33,5 @@ pub use tensor::DeviceTensor;
 pub use timing::KernelTimes;
 
 pub(crate) use load::load_to_gpu;
+pub(crate) use tables::TableCache;
 pub(crate) use tensor::HostMemory;

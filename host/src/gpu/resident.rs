@@ -16,7 +16,6 @@ use super::device::gpu;
 use super::engine::{Engine, PreparedWork};
 use super::output::allocate;
 use super::pipeline::{Target, Transfer};
-use super::tables::TableCache;
 use super::work::{Request, Work};
 use crate::decode::{Checkpoint, Tensor};
 use crate::error::{Error, Result, quoted};
@@ -44,7 +43,6 @@ struct Resident {
     payload: CustBuffer<u8>,
     /// Where the first block of each tensor lies, by the tensor's number.
     places: HashMap<usize, u64>,
-    tables: TableCache,
     /// What has been decoded before, by tensor and address of the output.
     prepared: Mutex<HashMap<(usize, u64), Arc<PreparedWork>>>,
     engine: Arc<Engine>,
@@ -182,13 +180,8 @@ impl Resident {
             places.entry(piece.part.tensor.number()).or_insert(at);
             at += piece.bytes as u64;
         }
-        let resident = Self {
-            payload,
-            places,
-            tables: TableCache::default(),
-            prepared: Mutex::default(),
-            engine: Arc::clone(engine),
-        };
+        let resident =
+            Self { payload, places, prepared: Mutex::default(), engine: Arc::clone(engine) };
         let tensors: Vec<Tensor<'_>> = parts.iter().map(|part| part.tensor).collect();
         resident.try_all(checkpoint, &tensors)?;
         Ok(resident)
@@ -249,7 +242,8 @@ impl Resident {
             let tensor = stored.number();
             requests.push(Request { tensor, blocks, payload, out: *out, base: 0 });
         }
-        self.engine.prepare(Work::new(&checkpoint.index, &requests, &self.tables)?, stream)
+        self.engine
+            .prepare(Work::new(&checkpoint.index, &requests, &checkpoint.kernel_tables)?, stream)
     }
 
     fn prepared(

@@ -3,7 +3,7 @@
 
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use cuda_driver::cust::event::{Event, EventFlags};
 use cuda_driver::cust::memory::DeviceBuffer;
@@ -13,6 +13,7 @@ use memmap2::MmapMut;
 
 use super::device::{driver, gpu};
 use crate::error::{Error, Result};
+use crate::load::LoadOptions;
 
 /// Pinned memory begins with a page, as direct reads need it.
 pub(super) struct Pinned(ManuallyDrop<MmapMut>);
@@ -61,6 +62,10 @@ impl Drop for Pinned {
     }
 }
 
+/// Pinned memory of a slot. Several threads' slots together fit a server's cache; smaller ones make
+/// more work for the driver.
+pub(super) const SLOT_BYTES: usize = LoadOptions::MIN_PINNED_BYTES / 2;
+
 /// One batch's place on its way to the device.
 pub(super) struct Slot {
     // The stream first: it is waited for before the memory goes away, in `drop`.
@@ -75,15 +80,15 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    fn new(bytes: usize) -> Result<Self> {
+    fn new() -> Result<Self> {
         let event = || Event::new(EventFlags::DEFAULT).map_err(gpu("make an event"));
         let stream = Stream::new(StreamFlags::NON_BLOCKING, None).map_err(gpu("make a stream"))?;
         // SAFETY: kernels read only what a copy before them has written.
-        let staging = unsafe { DeviceBuffer::uninitialized(bytes) };
+        let staging = unsafe { DeviceBuffer::uninitialized(SLOT_BYTES) };
         let staging = staging.map_err(gpu("allocate memory for compressed blocks"))?;
         Ok(Self {
             stream,
-            pinned: Pinned::new(bytes)?,
+            pinned: Pinned::new(SLOT_BYTES)?,
             staging,
             scratch: None,
             events: [event()?, event()?, event()?],
@@ -121,30 +126,93 @@ impl Drop for Slot {
 pub(super) struct Ring(Mutex<Vec<Slot>>);
 
 impl Ring {
-    /// Gives up the slots that a load with `count` slots of so many bytes has no use for, so that there
-    /// is never more pinned memory than it may have.
-    pub(super) fn trim(&self, bytes: usize, count: usize) {
-        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        spares.retain(|slot| slot.pinned.bytes().len() == bytes);
-        spares.truncate(count);
+    /// Gives up the slots that a load with `count` of them has no use for, so that there is never more
+    /// pinned memory than it may have.
+    pub(super) fn trim(&self, count: usize) {
+        self.slots().truncate(count);
     }
 
-    /// A slot with so many bytes of pinned memory.
-    pub(super) fn take(&self, bytes: usize) -> Result<Slot> {
-        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let spare = spares.iter().position(|slot| slot.pinned.bytes().len() == bytes);
-        let spare = spare.map(|at| spares.swap_remove(at));
-        drop(spares);
-        spare.map_or_else(|| Slot::new(bytes), Ok)
+    /// A slot, perhaps a new one.
+    fn take(&self) -> Result<Slot> {
+        let spare = self.slots().pop();
+        spare.map_or_else(Slot::new, Ok)
     }
 
-    /// Keeps a slot whose stream is done.
-    pub(super) fn give_back(&self, slot: Slot) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+    /// Keeps slots whose streams are done.
+    pub(super) fn give_back(&self, slots: Vec<Slot>) {
+        self.slots().extend(slots);
     }
 
     /// Frees all slots that no load is using.
     pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.slots().clear();
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The slots of one load. The one that was given back last is handed out first: of the pinned memory
+/// only as much is in turn as is needed, and stays in the processor's cache.
+pub(super) struct Pool {
+    most: usize,
+    state: Mutex<PoolState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct PoolState {
+    free: Vec<Slot>,
+    /// Slots that there are, free or not.
+    count: usize,
+    is_closed: bool,
+}
+
+impl Pool {
+    /// A pool of at most so many slots.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// A free slot, a spare one of `ring` as long as there are fewer than the most, or the next that
+    /// is given back; none when the pool is closed.
+    pub(super) fn take(&self, ring: &Ring) -> Result<Option<Slot>> {
+        let mut state = self.state();
+        loop {
+            if state.is_closed {
+                return Ok(None);
+            }
+            if let Some(slot) = state.free.pop() {
+                return Ok(Some(slot));
+            }
+            if state.count < self.most {
+                state.count += 1;
+                drop(state);
+                return ring.take().map(Some);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes a slot back whose stream is done.
+    pub(super) fn give_back(&self, slot: Slot) {
+        self.state().free.push(slot);
+        self.changed.notify_one();
+    }
+
+    /// Ends all waiting: slots do not come back any more.
+    pub(super) fn close(&self) {
+        self.state().is_closed = true;
+        self.changed.notify_all();
+    }
+
+    /// The slots that are free.
+    pub(super) fn into_slots(self) -> Vec<Slot> {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner).free
+    }
+
+    fn state(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,6 @@ use cuda_driver::cust::stream::{Stream, StreamFlags};
 use super::decoder::Decoder;
 use super::device::gpu;
 use super::memory::download;
-use super::tables::TableCache;
 use super::work::{Request, Work};
 use crate::decode::Checkpoint;
 use crate::error::{Error, Result, quoted};
@@ -86,7 +85,7 @@ impl Decoder {
         // The copies above may be under way, on the default stream, which this one does not wait for.
         CurrentContext::synchronize().map_err(gpu("hold the payload"))?;
         let stream = Stream::new(StreamFlags::NON_BLOCKING, None).map_err(gpu("make a stream"))?;
-        let work = Work::new(&checkpoint.index, &requests, &TableCache::default())?;
+        let work = Work::new(&checkpoint.index, &requests, &checkpoint.kernel_tables)?;
         let work = engine.prepare(work, &stream)?;
         let event = || Event::new(EventFlags::DEFAULT).map_err(gpu("make an event"));
         let (start, stop) = (event()?, event()?);

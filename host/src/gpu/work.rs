@@ -4,6 +4,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use codec::constants::BLOCK_ALIGNMENT;
 use codec::device::staging::WarpMemory;
@@ -99,7 +100,7 @@ pub(crate) struct Launch {
 pub(crate) struct Work {
     pub(crate) launches: Vec<Launch>,
     pub(crate) tasks: Vec<BlockTask>,
-    pub(crate) tables: Vec<KernelTable>,
+    pub(crate) tables: Vec<Arc<KernelTable>>,
     pub(crate) specs: Vec<PlaneSpecs>,
     /// For each status word: tensor and block.
     pub(crate) blocks: Vec<(usize, usize)>,
@@ -273,7 +274,7 @@ impl Builder<'_> {
         }
         // Kernels without streams still copy a table, which must exist.
         if self.work.tables.is_empty() {
-            self.work.tables.push(EMPTY_TABLE);
+            self.work.tables.push(Arc::new(EMPTY_TABLE));
         }
         Ok(())
     }
@@ -390,7 +391,7 @@ impl Builder<'_> {
         if let Some(&number) = self.tables.get(&key) {
             return Ok(number);
         }
-        self.work.tables.push(*self.known.get(self.index, key)?);
+        self.work.tables.push(self.known.get(self.index, key)?);
         let number = self.work.tables.len() as u32 - 1;
         self.tables.insert(key, number);
         Ok(number)

@@ -4,7 +4,7 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::batches::{Piece, groups};
+use super::batches::{PAGE_BYTES, Piece, groups};
 use super::*;
 use crate::mapped::Reader;
 use crate::safetensors::{Dtype, TensorData, build};

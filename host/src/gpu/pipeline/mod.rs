@@ -1,0 +1,242 @@
+//! From the file to device memory, in overlapping stages.
+//!
+//! Several threads [fill](fill) slots of pinned memory: each takes the next batch of chunks, reads it,
+//! compares the checksums while the bytes are in the cache, and puts down what the kernels have to
+//! know. One thread [submits](submit) what is filled: it queues copy and kernels of a batch on its
+//! slot's stream, and gives the slot back when they are done. The driver has one lock for all threads
+//! of a device, so to submit from each of them costs several times as much.
+
+mod fill;
+mod staged;
+mod submit;
+mod times;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use cuda_driver::cust::event::{Event, EventFlags};
+use cuda_driver::cust::stream::{Stream, StreamFlags};
+
+use self::times::{Times, covered_seconds};
+use super::device::gpu;
+use super::engine::Engine;
+use super::ring::{Pool, SLOT_BYTES, Slot};
+use crate::decode::Checkpoint;
+use crate::error::{Error, Result};
+use crate::load::{Batch, Limits, LoadOptions, Part, batches};
+use crate::mapped::Reader;
+
+/// Of a slot, the part that payload and base may take; the rest is for the description of the work.
+const STAGED_PART: (usize, usize) = (7, 8);
+/// What a batch's description grows with, so that it and the memory for parts of tensors stay small.
+const MOST_BLOCKS: usize = 4096;
+const MOST_DECODED_BYTES: u64 = 64 << 20;
+/// Batches of little are no smaller than this: a chunk and its base have to fit.
+const LEAST_BATCH_BYTES: usize = 5 << 19;
+
+/// Where what is read goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Target {
+    /// It is decoded to device memory at this address.
+    Decoded(u64),
+    /// It goes to device memory at this address as it is: of each batch the payload, one after the
+    /// other.
+    Payload(u64),
+}
+
+/// How a transfer went.
+#[derive(Debug, Default)]
+pub(super) struct Transferred {
+    /// Bytes read of the file.
+    pub(super) file_bytes: u64,
+    pub(super) pinned_bytes: u64,
+    /// Device memory beside the output.
+    pub(super) device_bytes: u64,
+    pub(super) threads: usize,
+    /// Seconds from the start until the first thread had its pinned memory.
+    pub(super) setup_seconds: f64,
+    /// Seconds that threads read and compared, all together.
+    pub(super) read_seconds: f64,
+    pub(super) checksum_seconds: f64,
+    /// Seconds in which at least one copy, or one kernel, was under way.
+    pub(super) copy_seconds: f64,
+    pub(super) decode_seconds: f64,
+}
+
+/// Batches of one checkpoint, ready to be transferred.
+pub(super) struct Transfer<'a> {
+    engine: &'a Engine,
+    checkpoint: &'a Checkpoint,
+    options: &'a LoadOptions,
+    batches: Vec<Batch<'a>>,
+    /// For each batch, the bytes of payload before it.
+    payload_before: Vec<u64>,
+    threads: usize,
+    slots: usize,
+}
+
+/// What the threads of a transfer share.
+struct Shared<'t, 'a> {
+    transfer: &'t Transfer<'a>,
+    reader: Reader<'a>,
+    target: Target,
+    /// When everything began, by the device's clock.
+    origin: Event,
+    pool: Pool,
+    next: AtomicUsize,
+    failed: AtomicBool,
+    error: Mutex<Option<Error>>,
+    times: Mutex<Times>,
+}
+
+/// Slots for so many threads: one for each to fill, and half as many under way.
+fn slots_for(threads: usize) -> usize {
+    threads + threads.div_ceil(2)
+}
+
+impl<'a> Transfer<'a> {
+    /// Makes batches of what is wanted.
+    pub(super) fn new(
+        engine: &'a Engine,
+        checkpoint: &'a Checkpoint,
+        parts: &[Part<'a>],
+        options: &'a LoadOptions,
+    ) -> Result<Self> {
+        if options.pinned_bytes < LoadOptions::MIN_PINNED_BYTES {
+            return Err(Error::InvalidArgument {
+                what: format!("{} bytes of pinned memory", options.pinned_bytes),
+                detail: format!("loading takes at least {}", LoadOptions::MIN_PINNED_BYTES),
+            });
+        }
+        let threads = options.threads_of_each(1);
+        let slots = slots_for(threads).min(options.pinned_bytes / SLOT_BYTES);
+        let (part, of) = STAGED_PART;
+        let most = SLOT_BYTES / of * part;
+        // Little is cut into so many batches that all threads have some.
+        let stored: u64 = parts.iter().map(|part| part.tensor.encoded_bytes()).sum();
+        let even = usize::try_from(stored).unwrap_or(usize::MAX) / slots;
+        let limits = Limits {
+            staged_bytes: even.clamp(LEAST_BATCH_BYTES, most),
+            blocks: MOST_BLOCKS,
+            decoded_bytes: MOST_DECODED_BYTES,
+        };
+        let batches = batches(parts, options.checksums, &limits)?;
+        let mut sum = 0;
+        let before = |batch: &Batch<'_>| {
+            sum += batch.read_bytes();
+            sum - batch.read_bytes()
+        };
+        let payload_before = batches.iter().map(before).collect();
+        let slots = slots.min(batches.len()).max(1);
+        let threads = threads.min(slots);
+        Ok(Self { engine, checkpoint, options, batches, payload_before, threads, slots })
+    }
+
+    /// Bytes that are read of the file.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.batches.iter().map(Batch::read_bytes).sum()
+    }
+
+    pub(super) fn batches(&self) -> &[Batch<'a>] {
+        &self.batches
+    }
+
+    /// Transfers everything; when this returns, the device is done.
+    ///
+    /// # Safety
+    ///
+    /// The target is device memory of the engine's context with room for all parts (or for
+    /// [`Transfer::file_bytes`]), which nobody uses meanwhile.
+    pub(super) unsafe fn run(&self, target: Target) -> Result<Transferred> {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_and(target, || {}) }
+    }
+
+    /// Transfers everything, and does `meanwhile` on the calling thread while the first batches are
+    /// being read.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Transfer::run`].
+    pub(super) unsafe fn run_and(
+        &self,
+        target: Target,
+        meanwhile: impl FnOnce(),
+    ) -> Result<Transferred> {
+        self.engine.make_current()?;
+        let start = Instant::now();
+        let stream = Stream::new(StreamFlags::NON_BLOCKING, None).map_err(gpu("make a stream"))?;
+        let origin = Event::new(EventFlags::DEFAULT).map_err(gpu("make an event"))?;
+        origin.record(&stream).map_err(gpu("record an event"))?;
+        let shared = Shared {
+            transfer: self,
+            reader: self.checkpoint.reader(self.options.direct_io)?,
+            target,
+            origin,
+            pool: Pool::new(self.slots),
+            next: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+            error: Mutex::default(),
+            times: Mutex::default(),
+        };
+        self.engine.ring.trim(self.slots);
+        if let Some(progress) = self.options.progress.as_deref() {
+            progress.start(self.batches.iter().map(Batch::wanted_bytes).sum());
+        }
+        let panicked = std::thread::scope(|scope| {
+            let (sender, filled) = channel();
+            let fill = |_| {
+                let (shared, sender) = (&shared, sender.clone());
+                scope.spawn(move || shared.fill(&sender))
+            };
+            let workers: Vec<_> = (0..self.threads).map(fill).collect();
+            drop(sender);
+            meanwhile();
+            shared.submit(filled);
+            workers.into_iter().any(|worker| worker.join().is_err())
+        });
+        if panicked {
+            return Err(Error::Internal { detail: "a thread that loads panicked".into() });
+        }
+        shared.outcome(start)
+    }
+}
+
+impl Shared<'_, '_> {
+    /// Whether the transfer is to go on; an error ends it, the first one is kept.
+    fn note<T>(&self, outcome: Result<T>) -> Option<T> {
+        match outcome {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.failed.store(true, Ordering::Relaxed);
+                let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+                first.get_or_insert(error);
+                self.pool.close();
+                None
+            }
+        }
+    }
+
+    fn outcome(self, start: Instant) -> Result<Transferred> {
+        if let Some(error) = self.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        let slots = self.pool.into_slots();
+        let times = self.times.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let transferred = Transferred {
+            file_bytes: self.transfer.file_bytes(),
+            pinned_bytes: (slots.len() * SLOT_BYTES) as u64,
+            device_bytes: slots.iter().map(Slot::device_bytes).sum(),
+            threads: self.transfer.threads,
+            setup_seconds: times.ready.map_or(0.0, |ready| (ready - start).as_secs_f64()),
+            read_seconds: times.read_seconds,
+            checksum_seconds: times.checksum_seconds,
+            copy_seconds: covered_seconds(times.copies),
+            decode_seconds: covered_seconds(times.decodes),
+        };
+        self.transfer.engine.ring.give_back(slots);
+        Ok(transferred)
+    }
+}
