@@ -67,7 +67,7 @@ impl Device {
         if let Some(engine) = self.engine() {
             // Without its context nothing can be freed, and a lost one has nothing left.
             let _ = engine.make_current();
-            engine.ring.clear();
+            engine.workspaces.clear();
         }
     }
 

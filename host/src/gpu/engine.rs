@@ -16,8 +16,8 @@ use super::description::Description;
 use super::device::{DeviceInfo, MIN_COMPUTE_CAPABILITY, devices, driver, gpu};
 use super::kernels::{Geometries, Geometry, Kernels, THREADS, warps_for};
 use super::memory::download;
-use super::ring::Ring;
 use super::work::{Kernel, Tables, Work};
+use super::workspace::Workspaces;
 use crate::error::{Error, Result, quoted};
 use crate::format::Index;
 
@@ -27,7 +27,7 @@ pub(crate) struct Engine {
     kernels: Kernels,
     geometries: std::sync::Mutex<Geometries>,
     /// Pinned memory and streams that no load is using.
-    pub(super) ring: Ring,
+    pub(super) workspaces: Workspaces,
     context: Context,
     pub(crate) info: DeviceInfo,
 }
@@ -137,7 +137,13 @@ impl Engine {
         let device = Device::get_device(ordinal).map_err(gpu("be found"))?;
         let context = Context::new(device).map_err(gpu("make a context"))?;
         let kernels = Kernels::load()?;
-        Ok(Self { kernels, geometries: Default::default(), ring: Ring::default(), context, info })
+        Ok(Self {
+            kernels,
+            geometries: Default::default(),
+            workspaces: Workspaces::default(),
+            context,
+            info,
+        })
     }
 
     /// Makes the device's context that of the calling thread.

@@ -78,8 +78,10 @@ pub(crate) struct Piece<'a> {
 /// What a batch takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Pinned memory for payload and base.
+    /// Memory for payload and base.
     pub(crate) staged_bytes: usize,
+    /// Payload of a piece, which is read at once.
+    pub(crate) piece_bytes: usize,
     pub(crate) blocks: usize,
     /// Decoded bytes, wanted or not.
     pub(crate) decoded_bytes: u64,
@@ -288,7 +290,8 @@ fn pieces<'a>(
         let cost = piece.cost();
         // Less the room for its place in a page, and for the page that the last bytes lie in.
         let most = limits.staged_bytes.saturating_sub(3 * PAGE_BYTES);
-        if cost.staged_bytes <= most
+        if piece.bytes <= limits.piece_bytes
+            && cost.staged_bytes <= most
             && cost.blocks <= limits.blocks
             && cost.decoded_bytes <= limits.decoded_bytes
         {
@@ -326,14 +329,16 @@ impl<'a> Cutter<'_, 'a> {
         let mut check = if checksums { Check::WholeChunk } else { Check::Not };
         let mut start = self.blocks.start;
         while start < self.blocks.end {
-            let (mut end, mut staged) = (start, 0);
+            let (mut end, mut payload) = (start, 0);
             while end < self.blocks.end && end - start < self.limits.blocks {
-                let next = tensor.record().blocks[end].bytes as usize + block_bytes;
-                let decoded = (end + 1 - start) as u64 * block_bytes as u64;
-                if staged + next > most || decoded > self.limits.decoded_bytes {
+                payload += tensor.record().blocks[end].bytes as usize;
+                let decoded = (end + 1 - start) * block_bytes;
+                if payload > self.limits.piece_bytes
+                    || payload + decoded > most
+                    || decoded as u64 > self.limits.decoded_bytes
+                {
                     break;
                 }
-                staged += next;
                 end += 1;
             }
             if end == start {

@@ -10,7 +10,9 @@ mod selection;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use batches::{BLOCK_ALIGNMENT, Batch, Check, Limits, Part, Place, Run, Span, batches};
+pub(crate) use batches::{
+    BLOCK_ALIGNMENT, Batch, Check, Limits, PAGE_BYTES, Part, Piece, Place, Run, Span, batches,
+};
 pub(crate) use loaded::load_selection;
 pub use loaded::{LoadLayout, LoadedCheckpoint, TensorLayout};
 pub use options::{Cancel, LoadOptions, Shard};

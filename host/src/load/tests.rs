@@ -4,7 +4,7 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::batches::{PAGE_BYTES, Piece, groups};
+use super::batches::{Piece, groups};
 use super::*;
 use crate::mapped::Reader;
 use crate::safetensors::{Dtype, TensorData, build};
@@ -115,9 +115,11 @@ fn decode_run(piece: &Piece<'_>, run: &Run<'_>, output: &mut [u8]) {
     }
 }
 
-const ROOMY: Limits = Limits { staged_bytes: 1 << 20, blocks: 4096, decoded_bytes: 1 << 24 };
+const ROOMY: Limits =
+    Limits { staged_bytes: 1 << 20, piece_bytes: 1 << 20, blocks: 4096, decoded_bytes: 1 << 24 };
 /// Less than any chunk here.
-const TIGHT: Limits = Limits { staged_bytes: 28_000, blocks: 3, decoded_bytes: 9000 };
+const TIGHT: Limits =
+    Limits { staged_bytes: 28_000, piece_bytes: 28_000, blocks: 3, decoded_bytes: 9000 };
 
 /// What each rank gets, by the batches under these limits and by the loader of the CPU.
 fn assert_loads(checkpoint: &Checkpoint, options: &LoadOptions, limits: &Limits) {

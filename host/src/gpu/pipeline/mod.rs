@@ -1,17 +1,15 @@
 //! From the file to device memory, in overlapping stages.
 //!
-//! Several threads [fill](fill) slots of pinned memory: each takes the next batch of chunks, reads it,
-//! compares the checksums while the bytes are in the cache, and puts down what the kernels have to
-//! know. One thread [submits](submit) what is filled: it queues copy and kernels of a batch on its
-//! slot's stream, and gives the slot back when they are done. The driver has one lock for all threads
-//! of a device, so to submit from each of them costs several times as much.
+//! Each thread takes the next batch of chunks, reads it into pieces of pinned memory, compares the
+//! checksums while the bytes are in its cache, and queues the copy of each piece to one of its lanes,
+//! and behind them the batch's kernels. Then it goes on with its other lane: while one lane's bytes are
+//! on the bus or being decoded, the other is filled. Streams of all threads overlap, so that the bus is
+//! never waiting for a kernel.
 
-mod fill;
 mod staged;
-mod submit;
-mod times;
+mod worker;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -19,22 +17,24 @@ use std::time::Instant;
 use cuda_driver::cust::event::{Event, EventFlags};
 use cuda_driver::cust::stream::{Stream, StreamFlags};
 
-use self::times::{Times, covered_seconds};
+use self::worker::Times;
 use super::device::gpu;
 use super::engine::Engine;
-use super::ring::{Pool, SLOT_BYTES, Slot};
+use super::intervals::covered_seconds;
+use super::workspace::{MOST_BLOCKS, PIECE_BYTES, PINNED_BYTES, STAGING_BYTES};
 use crate::decode::Checkpoint;
 use crate::error::{Error, Result};
-use crate::load::{Batch, Limits, LoadOptions, Part, batches};
+use crate::load::{Batch, Limits, LoadOptions, PAGE_BYTES, Part, batches};
 use crate::mapped::Reader;
 
-/// Of a slot, the part that payload and base may take; the rest is for the description of the work.
-const STAGED_PART: (usize, usize) = (7, 8);
-/// What a batch's description grows with, so that it and the memory for parts of tensors stay small.
-const MOST_BLOCKS: usize = 4096;
+/// Of a lane's memory, what payload and base may take; the rest is for the description of the work.
+const STAGED_BYTES: usize = STAGING_BYTES / 8 * 7;
+/// So that the memory for parts of tensors stays small.
 const MOST_DECODED_BYTES: u64 = 64 << 20;
 /// Batches of little are no smaller than this: a chunk and its base have to fit.
 const LEAST_BATCH_BYTES: usize = 5 << 19;
+/// Batches that each thread gets of little, so that none has much more to do than another.
+const BATCHES_PER_THREAD: usize = 3;
 
 /// Where what is read goes.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +74,6 @@ pub(super) struct Transfer<'a> {
     /// For each batch, the bytes of payload before it.
     payload_before: Vec<u64>,
     threads: usize,
-    slots: usize,
 }
 
 /// What the threads of a transfer share.
@@ -84,16 +83,10 @@ struct Shared<'t, 'a> {
     target: Target,
     /// When everything began, by the device's clock.
     origin: Event,
-    pool: Pool,
     next: AtomicUsize,
     failed: AtomicBool,
     error: Mutex<Option<Error>>,
     times: Mutex<Times>,
-}
-
-/// Slots for so many threads: one for each to fill, and half as many under way.
-fn slots_for(threads: usize) -> usize {
-    threads + threads.div_ceil(2)
 }
 
 impl<'a> Transfer<'a> {
@@ -110,15 +103,13 @@ impl<'a> Transfer<'a> {
                 detail: format!("loading takes at least {}", LoadOptions::MIN_PINNED_BYTES),
             });
         }
-        let threads = options.threads_of_each(1);
-        let slots = slots_for(threads).min(options.pinned_bytes / SLOT_BYTES);
-        let (part, of) = STAGED_PART;
-        let most = SLOT_BYTES / of * part;
+        let threads = options.threads_of_each(1).min(options.pinned_bytes / PINNED_BYTES);
         // Little is cut into so many batches that all threads have some.
         let stored: u64 = parts.iter().map(|part| part.tensor.encoded_bytes()).sum();
-        let even = usize::try_from(stored).unwrap_or(usize::MAX) / slots;
+        let even = usize::try_from(stored).unwrap_or(usize::MAX) / (BATCHES_PER_THREAD * threads);
         let limits = Limits {
-            staged_bytes: even.clamp(LEAST_BATCH_BYTES, most),
+            staged_bytes: even.clamp(LEAST_BATCH_BYTES, STAGED_BYTES),
+            piece_bytes: PIECE_BYTES - 2 * PAGE_BYTES,
             blocks: MOST_BLOCKS,
             decoded_bytes: MOST_DECODED_BYTES,
         };
@@ -129,9 +120,8 @@ impl<'a> Transfer<'a> {
             sum - batch.read_bytes()
         };
         let payload_before = batches.iter().map(before).collect();
-        let slots = slots.min(batches.len()).max(1);
-        let threads = threads.min(slots);
-        Ok(Self { engine, checkpoint, options, batches, payload_before, threads, slots })
+        let threads = threads.min(batches.len()).max(1);
+        Ok(Self { engine, checkpoint, options, batches, payload_before, threads })
     }
 
     /// Bytes that are read of the file.
@@ -175,26 +165,30 @@ impl<'a> Transfer<'a> {
             reader: self.checkpoint.reader(self.options.direct_io)?,
             target,
             origin,
-            pool: Pool::new(self.slots),
             next: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             error: Mutex::default(),
             times: Mutex::default(),
         };
-        self.engine.ring.trim(self.slots);
-        if let Some(progress) = self.options.progress.as_deref() {
+        self.engine.workspaces.trim(self.threads);
+        let progress = self.options.progress.as_deref();
+        if let Some(progress) = progress {
             progress.start(self.batches.iter().map(Batch::wanted_bytes).sum());
         }
         let panicked = std::thread::scope(|scope| {
-            let (sender, filled) = channel();
-            let fill = |_| {
+            let (sender, done) = channel();
+            let work = |_| {
                 let (shared, sender) = (&shared, sender.clone());
-                scope.spawn(move || shared.fill(&sender))
+                scope.spawn(move || shared.work(sender))
             };
-            let workers: Vec<_> = (0..self.threads).map(fill).collect();
+            let workers: Vec<_> = (0..self.threads).map(work).collect();
             drop(sender);
             meanwhile();
-            shared.submit(filled);
+            for bytes in done {
+                if let Some(progress) = progress {
+                    progress.advance(bytes);
+                }
+            }
             workers.into_iter().any(|worker| worker.join().is_err())
         });
         if panicked {
@@ -205,38 +199,21 @@ impl<'a> Transfer<'a> {
 }
 
 impl Shared<'_, '_> {
-    /// Whether the transfer is to go on; an error ends it, the first one is kept.
-    fn note<T>(&self, outcome: Result<T>) -> Option<T> {
-        match outcome {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.failed.store(true, Ordering::Relaxed);
-                let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
-                first.get_or_insert(error);
-                self.pool.close();
-                None
-            }
-        }
-    }
-
     fn outcome(self, start: Instant) -> Result<Transferred> {
         if let Some(error) = self.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
-        let slots = self.pool.into_slots();
         let times = self.times.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let transferred = Transferred {
+        Ok(Transferred {
             file_bytes: self.transfer.file_bytes(),
-            pinned_bytes: (slots.len() * SLOT_BYTES) as u64,
-            device_bytes: slots.iter().map(Slot::device_bytes).sum(),
+            pinned_bytes: (self.transfer.threads * PINNED_BYTES) as u64,
+            device_bytes: times.device_bytes,
             threads: self.transfer.threads,
             setup_seconds: times.ready.map_or(0.0, |ready| (ready - start).as_secs_f64()),
             read_seconds: times.read_seconds,
             checksum_seconds: times.checksum_seconds,
             copy_seconds: covered_seconds(times.copies),
             decode_seconds: covered_seconds(times.decodes),
-        };
-        self.transfer.engine.ring.give_back(slots);
-        Ok(transferred)
+        })
     }
 }

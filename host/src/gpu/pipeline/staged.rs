@@ -7,15 +7,6 @@ use super::super::work::Request;
 use crate::error::Result;
 use crate::load::{Batch, Place, Run};
 
-/// Copies what is needed of the base to its place behind the payload.
-pub(super) fn stage_base(batch: &Batch<'_>, memory: &mut [u8]) {
-    let mut at = batch.base_at;
-    for run in batch.pieces.iter().flat_map(|piece| &piece.runs) {
-        memory[at..][..run.base.len()].copy_from_slice(run.base);
-        at += run.base_room();
-    }
-}
-
 /// Memory for blocks of which parts are wanted.
 pub(super) fn scratch_bytes(batch: &Batch<'_>) -> u64 {
     let runs = batch.pieces.iter().flat_map(|piece| &piece.runs);
