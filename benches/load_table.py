@@ -5,7 +5,7 @@ import pathlib
 import sys
 
 folder = pathlib.Path(sys.argv[1])
-STAGES = ["allocate", "setup", "read", "checksum", "copy", "decode"]
+STAGES = ["allocate", "setup", "read", "checksum", "copy_wait", "decode"]
 HEADINGS = ["what", "run", "ready s", "tensors GB/s", "file GB/s", "open s", *STAGES, "threads",
             "pinned MiB", "device MiB", "host MiB"]
 

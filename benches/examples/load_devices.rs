@@ -125,10 +125,10 @@ fn measure(
             let report = loaded.report();
             let stages = report.stages.map_or(String::new(), |stages| {
                 format!(
-                    ", reading {:.4}, comparing {:.4}, copying {:.4}, decoding {:.4}",
+                    ", reading {:.4}, comparing {:.4}, waiting for copies {:.4}, decoding {:.4}",
                     stages.read_seconds,
                     stages.checksum_seconds,
-                    stages.copy_seconds,
+                    stages.copy_wait_seconds,
                     stages.decode_seconds
                 )
             });

@@ -165,7 +165,7 @@ fn answer(arguments: &Load, device: &Device, device_seconds: f64, runs: &[Run]) 
         ("Setup s", Align::Right),
         ("Read s", Align::Right),
         ("Checksum s", Align::Right),
-        ("Copy s", Align::Right),
+        ("Copy wait s", Align::Right),
         ("Decode s", Align::Right),
     ]);
     for (number, run) in runs.iter().enumerate() {
@@ -207,7 +207,7 @@ fn row(number: usize, run: &Run) -> [String; 11] {
         stage(|stages| stages.setup_seconds),
         stage(|stages| stages.read_seconds),
         stage(|stages| stages.checksum_seconds),
-        stage(|stages| stages.copy_seconds),
+        stage(|stages| stages.copy_wait_seconds),
         stage(|stages| stages.decode_seconds),
     ]
 }

@@ -102,7 +102,7 @@ impl Description {
     pub(super) fn new(work: Work) -> Self {
         let mut places = Places(0);
         let launches = work.launches.iter().map(|launch| LaunchSections {
-            kernel: launch.kernel.clone(),
+            kernel: launch.kernel,
             tasks: launch.tasks,
             groups: places.of(&launch.groups),
             group_count: launch.groups.len() as u32,

@@ -201,14 +201,14 @@ impl Engine {
     /// How to launch a kernel for so many tasks, or the one that takes its work where it does not fit.
     fn geometry(&self, kernel: &Kernel, tasks: usize) -> Result<(Kernel, Geometry)> {
         let warps = warps_for(kernel, tasks, self.info.multiprocessors);
-        let key = (kernel.clone(), warps);
+        let key = (*kernel, warps);
         let mut known = self.geometries.lock().unwrap_or_else(|error| error.into_inner());
         if let Some(geometry) = known.get(&key) {
             return Ok((key.0, *geometry));
         }
         match (self.kernels.geometry(kernel, warps), kernel.fallback()) {
             (Ok(geometry), _) => {
-                known.insert(key.clone(), geometry);
+                known.insert(key, geometry);
                 Ok((key.0, geometry))
             }
             (Err(_), Some(fallback)) => {
@@ -259,7 +259,7 @@ impl Engine {
     pub(crate) unsafe fn launch(&self, plan: &LaunchPlan, stream: &Stream) -> Result<()> {
         let LaunchPlan { tasks, tables, specs, status, classes, .. } = *plan;
         for prepared in &plan.launches {
-            let function = self.kernels.function(&prepared.kernel.name)?;
+            let function = self.kernels.function(&prepared.kernel.name())?;
             let PreparedLaunch { groups, counters, .. } = *prepared;
             let (grid, threads) = (prepared.grid, prepared.threads);
             let (shared, count) = (prepared.shared_bytes, prepared.group_count);
@@ -279,7 +279,7 @@ impl Engine {
                     ))
                 }
             };
-            launched.map_err(gpu(&format!("launch {}", prepared.kernel.name)))?;
+            launched.map_err(gpu(&format!("launch {}", prepared.kernel.name())))?;
         }
         if let Some(SimpleLaunch { tasks, task_count, grid }) = plan.tiles {
             let function = self.kernels.function(TILE_KERNEL)?;

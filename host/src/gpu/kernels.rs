@@ -95,7 +95,7 @@ impl Kernels {
     /// Lets a kernel use its shared memory, and asks how often it fits with thread blocks of so many
     /// warps.
     pub(super) fn geometry(&self, kernel: &Kernel, warps: u32) -> Result<Geometry> {
-        let function = self.function(&kernel.name)?.to_raw();
+        let function = self.function(&kernel.name())?.to_raw();
         let shared_bytes = shared_layout::bytes(warps, kernel.warp, kernel.table_bytes());
         let attribute = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         let mut allowed = 0;
@@ -119,7 +119,7 @@ impl Kernels {
         };
         if [set, asked] != [CUresult::CUDA_SUCCESS; 2] || blocks < 1 {
             return Err(Error::Gpu {
-                action: format!("run the kernel {}", kernel.name),
+                action: format!("run the kernel {}", kernel.name()),
                 detail: format!("{set:?}, {asked:?}, {blocks} thread blocks fit"),
             });
         }

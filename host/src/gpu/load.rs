@@ -38,6 +38,7 @@ pub(crate) fn load_to_gpu(
     // is handed a tensor of it before. Every byte of a tensor is written by the kernels, whose status
     // words are checked before this returns; the gaps between are never read.
     let transferred = unsafe { transfer.run_and(target, describe)? };
+    let threads = transferred.threads as f64;
     let report = LoadReport {
         seconds: 0.0,
         file_bytes: transferred.file_bytes,
@@ -50,9 +51,9 @@ pub(crate) fn load_to_gpu(
         stages: Some(StageTimes {
             allocate_seconds,
             setup_seconds: transferred.setup_seconds,
-            read_seconds: transferred.read_seconds / transferred.threads as f64,
-            checksum_seconds: transferred.checksum_seconds / transferred.threads as f64,
-            copy_seconds: transferred.copy_seconds,
+            read_seconds: transferred.read_seconds / threads,
+            checksum_seconds: transferred.checksum_seconds / threads,
+            copy_wait_seconds: transferred.copy_wait_seconds / threads,
             decode_seconds: transferred.decode_seconds,
         }),
     };

@@ -38,15 +38,29 @@ pub(crate) struct Request {
 }
 
 /// A kernel and how it is launched.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Kernel {
-    pub(crate) name: String,
+    coding: Coding,
+    /// Bytes of an element.
+    width: u8,
+    rotated: bool,
+    states_per_lane: u8,
     /// Shared memory of each warp.
     pub(crate) warp: WarpMemory,
     /// What it has in shared memory beside that.
     pub(crate) tables: Tables,
     /// Bytes that a lane decodes in a step of each of its states; 0 where that depends on the plan.
     pub(crate) step_bytes: u32,
+}
+
+/// What a kernel can decode: the coding of the highest plane, with all others raw, or anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Coding {
+    Any,
+    Classes,
+    Symbols,
+    Pairs,
+    Nibbles,
 }
 
 /// The tables that a kernel has in shared memory.
@@ -64,11 +78,28 @@ impl Kernel {
     /// The general kernel for elements of so many bytes.
     pub(crate) fn general(width: usize) -> Self {
         Self {
-            name: format!("decode_{width}_general"),
+            coding: Coding::Any,
+            width: width as u8,
+            rotated: false,
+            states_per_lane: 0,
             warp: WarpMemory::NONE,
             tables: Tables::None,
             step_bytes: 0,
         }
+    }
+
+    /// The name of its entry.
+    pub(crate) fn name(&self) -> String {
+        let (width, states) = (self.width, self.states_per_lane);
+        let rotated = if self.rotated { "_rotated" } else { "" };
+        let coding = match self.coding {
+            Coding::Any => return format!("decode_{width}_general"),
+            Coding::Classes => "classes",
+            Coding::Symbols => "symbols",
+            Coding::Pairs => "pairs",
+            Coding::Nibbles => "nibbles",
+        };
+        format!("decode_{width}_{coding}{rotated}_{states}")
     }
 
     /// The kernel that can take this one's work, where a device has too little shared memory for it.
@@ -269,7 +300,7 @@ impl Builder<'_> {
             let base = request.base + first_in_tensor * width - skipped;
             self.add_reference(layout, &record.plans[plan], base, (elements_at, count * width));
             self.work.blocks.push((request.tensor, number));
-            buckets.entry(prepared.bucket.clone()).or_default().push(task);
+            buckets.entry(prepared.bucket).or_default().push(task);
             block_at += u64::from(block.bytes);
         }
         // Kernels without streams still copy a table, which must exist.
@@ -458,10 +489,12 @@ pub(crate) fn kernel_for(
     plan: &PlanRecord,
     by_class: Option<u32>,
 ) -> Kernel {
-    let rotated = if layout.rotated { "_rotated" } else { "" };
     if let Some(tables) = by_class {
         return Kernel {
-            name: format!("decode_1_classes_{states_per_lane}"),
+            coding: Coding::Classes,
+            width: 1,
+            rotated: false,
+            states_per_lane,
             warp: WarpMemory::new(1, 1, 0),
             tables: Tables::ByClass(tables),
             step_bytes: u32::from(states_per_lane),
@@ -470,19 +503,22 @@ pub(crate) fn kernel_for(
     let (width, plan) = (layout.width.bytes(), &plan.planes);
     let lower_are_raw = plan[..width - 1].iter().all(|record| *record == PlaneRecord::Raw);
     let fast = match (layout.width, layout.rotated, plan[width - 1]) {
-        (Width::One, _, PlaneRecord::NibblePairs(_)) => Some(("nibbles", 1)),
-        (Width::One, false, PlaneRecord::Symbols(_)) => Some(("symbols", 0)),
-        (Width::One, false, PlaneRecord::Pairs(_)) => Some(("pairs", 0)),
-        (Width::Two, true, PlaneRecord::Pairs(_)) => Some(("pairs", 1)),
-        (Width::Two, true, PlaneRecord::Symbols(_)) => Some(("symbols", 1)),
-        (Width::Four, true, PlaneRecord::Pairs(_)) => Some(("pairs", 3)),
+        (Width::One, _, PlaneRecord::NibblePairs(_)) => Some((Coding::Nibbles, 1)),
+        (Width::One, false, PlaneRecord::Symbols(_)) => Some((Coding::Symbols, 0)),
+        (Width::One, false, PlaneRecord::Pairs(_)) => Some((Coding::Pairs, 0)),
+        (Width::Two, true, PlaneRecord::Pairs(_)) => Some((Coding::Pairs, 1)),
+        (Width::Two, true, PlaneRecord::Symbols(_)) => Some((Coding::Symbols, 1)),
+        (Width::Four, true, PlaneRecord::Pairs(_)) => Some((Coding::Pairs, 3)),
         _ => None,
     };
     match fast.filter(|_| lower_are_raw) {
         Some((coding, raw_planes)) => {
-            let per_symbol = if coding == "symbols" { 1 } else { 2 };
+            let per_symbol = if coding == Coding::Symbols { 1 } else { 2 };
             Kernel {
-                name: format!("decode_{width}_{coding}{rotated}_{states_per_lane}"),
+                coding,
+                width: width as u8,
+                rotated: layout.rotated,
+                states_per_lane,
                 warp: WarpMemory::new(width as u32, per_symbol, raw_planes),
                 tables: Tables::OfGroup,
                 step_bytes: width as u32 * per_symbol * u32::from(states_per_lane),
@@ -526,7 +562,7 @@ mod tests {
         for dtype in [Dtype::F8E4M3, Dtype::U8] {
             let work = work_of(dtype.clone(), 0x60);
             let [launch] = &work.launches[..] else { panic!("{:?}", work.launches) };
-            assert_eq!(launch.kernel.name, "decode_1_symbols_2");
+            assert_eq!(launch.kernel.name(), "decode_1_symbols_2");
             assert_eq!(work.specs[0].arrangement, arrangement::PLAIN);
             let [table] = &work.tables[..] else { panic!("{} tables", work.tables.len()) };
             let symbols = table.entries.map(|entry| TableEntry(entry).symbol());

@@ -5,6 +5,7 @@ use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use cuda_driver::cust::event::{Event, EventFlags};
 use cuda_driver::cust::memory::DeviceBuffer;
@@ -16,7 +17,6 @@ use cuda_driver::raw::{
 use memmap2::MmapMut;
 
 use super::device::{driver, gpu};
-use super::intervals::Intervals;
 use crate::error::{Error, Result};
 use crate::load::PAGE_BYTES;
 
@@ -122,6 +122,7 @@ impl Lane {
         // SAFETY: kernels read only what a copy before them has written.
         let staging = unsafe { DeviceBuffer::uninitialized(STAGING_BYTES) };
         let staging = staging.map_err(gpu("allocate memory for compressed blocks"))?;
+        let event = || Event::new(EventFlags::DEFAULT).map_err(gpu("make an event"));
         Ok(Self { stream, staging, scratch: None, events: [event()?, event()?] })
     }
 
@@ -164,27 +165,30 @@ impl Drop for Lane {
 pub(super) struct Pieces {
     pinned: Pinned,
     turn: usize,
-    /// Before and after each piece's copy.
-    events: [[Event; 2]; PIECES],
+    /// Behind each piece's copy.
+    copied: [Event; PIECES],
     is_under_way: [bool; PIECES],
 }
 
 impl Pieces {
     fn new() -> Result<Self> {
-        let pair = || Ok::<_, Error>([event()?, event()?]);
+        let event = || {
+            let flags = EventFlags::DISABLE_TIMING;
+            Event::new(flags).map_err(gpu("make an event"))
+        };
         Ok(Self {
             pinned: Pinned::new(PINNED_BYTES)?,
             turn: 0,
-            events: [pair()?, pair()?, pair()?],
+            copied: [event()?, event()?, event()?],
             is_under_way: [false; PIECES],
         })
     }
 
     /// The memory of the next piece, [`PIECE_BYTES`] from the beginning of a page on, when the copy
-    /// that it was last used for is done, whose time goes to `copies`.
-    pub(super) fn next(&mut self, copies: &mut Intervals<'_>) -> Result<&mut [u8]> {
+    /// that it was last used for is done. The time that this took is added to `waited`.
+    pub(super) fn next(&mut self, waited: &mut Duration) -> Result<&mut [u8]> {
         self.turn = (self.turn + 1) % PIECES;
-        self.settle(self.turn, copies)?;
+        self.settle(self.turn, waited)?;
         let at = self.place();
         Ok(&mut self.pinned.bytes_mut()[at..at + PIECE_BYTES])
     }
@@ -202,29 +206,27 @@ impl Pieces {
     ) -> Result<()> {
         let at = self.place();
         let from = &self.pinned.bytes()[at + bytes.start..at + bytes.end];
-        let [begin, end] = &self.events[self.turn];
-        begin.record(stream).map_err(gpu("record an event"))?;
         // SAFETY: the caller's promise; the piece is not written again before the event behind the copy
         // has been waited for, and lives as long as the lanes, whose streams are waited for.
         let copied = unsafe {
             cuMemcpyHtoDAsync_v2(address, from.as_ptr().cast(), from.len(), stream.as_inner())
         };
         driver(copied, "copy compressed blocks")?;
-        end.record(stream).map_err(gpu("record an event"))?;
+        self.copied[self.turn].record(stream).map_err(gpu("record an event"))?;
         self.is_under_way[self.turn] = true;
         Ok(())
     }
 
     /// Waits for all copies.
-    pub(super) fn settle_all(&mut self, copies: &mut Intervals<'_>) -> Result<()> {
-        (0..PIECES).try_for_each(|piece| self.settle(piece, copies))
+    pub(super) fn settle_all(&mut self, waited: &mut Duration) -> Result<()> {
+        (0..PIECES).try_for_each(|piece| self.settle(piece, waited))
     }
 
-    fn settle(&mut self, piece: usize, copies: &mut Intervals<'_>) -> Result<()> {
+    fn settle(&mut self, piece: usize, waited: &mut Duration) -> Result<()> {
         if std::mem::take(&mut self.is_under_way[piece]) {
-            let events = &self.events[piece];
-            events[1].synchronize().map_err(gpu("copy compressed blocks"))?;
-            copies.add(events)?;
+            let start = Instant::now();
+            self.copied[piece].synchronize().map_err(gpu("copy compressed blocks"))?;
+            *waited += start.elapsed();
         }
         Ok(())
     }
@@ -258,10 +260,6 @@ impl Pieces {
     fn place(&self) -> usize {
         PIECES_AT + self.turn * PIECE_BYTES
     }
-}
-
-fn event() -> Result<Event> {
-    Event::new(EventFlags::DEFAULT).map_err(gpu("make an event"))
 }
 
 /// Workspaces that no load is using.

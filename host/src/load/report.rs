@@ -26,7 +26,8 @@ pub struct LoadReport {
     pub stages: Option<StageTimes>,
 }
 
-/// Seconds of the stages of a load onto a GPU. The stages overlap, so the longest is what limits it.
+/// Seconds of the stages of a load onto a GPU, which overlap. What a thread does not spend in reading and
+/// comparing it mostly waits for: long waits for copies say that the bus is the limit.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[non_exhaustive]
 pub struct StageTimes {
@@ -39,8 +40,8 @@ pub struct StageTimes {
     pub read_seconds: f64,
     /// That a thread spent in comparing checksums, on average.
     pub checksum_seconds: f64,
-    /// In which at least one copy to the device was under way.
-    pub copy_seconds: f64,
+    /// That a thread waited for copies to the device, on average.
+    pub copy_wait_seconds: f64,
     /// In which at least one batch was being decoded.
     pub decode_seconds: f64,
 }

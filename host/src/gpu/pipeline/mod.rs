@@ -60,8 +60,9 @@ pub(super) struct Transferred {
     /// Seconds that threads read and compared, all together.
     pub(super) read_seconds: f64,
     pub(super) checksum_seconds: f64,
-    /// Seconds in which at least one copy, or one kernel, was under way.
-    pub(super) copy_seconds: f64,
+    /// Seconds that threads waited for copies, all together.
+    pub(super) copy_wait_seconds: f64,
+    /// Seconds in which at least one kernel was under way.
     pub(super) decode_seconds: f64,
 }
 
@@ -212,7 +213,7 @@ impl Shared<'_, '_> {
             setup_seconds: times.ready.map_or(0.0, |ready| (ready - start).as_secs_f64()),
             read_seconds: times.read_seconds,
             checksum_seconds: times.checksum_seconds,
-            copy_seconds: covered_seconds(times.copies),
+            copy_wait_seconds: times.copy_wait_seconds,
             decode_seconds: covered_seconds(times.decodes),
         })
     }

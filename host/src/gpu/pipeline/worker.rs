@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::description::Description;
 use super::super::device::gpu;
@@ -21,8 +21,8 @@ use crate::load::{BLOCK_ALIGNMENT, Batch, Check, PAGE_BYTES, Piece, Span};
 pub(super) struct Times {
     pub(super) read_seconds: f64,
     pub(super) checksum_seconds: f64,
-    /// Begin and end of each copy and of each batch's kernels, in milliseconds since the origin.
-    pub(super) copies: Vec<(f32, f32)>,
+    pub(super) copy_wait_seconds: f64,
+    /// Begin and end of each batch's kernels, in milliseconds since the origin.
     pub(super) decodes: Vec<(f32, f32)>,
     /// When the first thread had its pinned memory.
     pub(super) ready: Option<Instant>,
@@ -39,7 +39,8 @@ struct Worker<'w, 't, 'a> {
     busy: [Option<Busy>; LANES],
     read_seconds: f64,
     checksum_seconds: f64,
-    copies: Intervals<'w>,
+    /// What was waited for copies.
+    copy_wait: Duration,
     decodes: Intervals<'w>,
 }
 
@@ -81,15 +82,15 @@ impl Shared<'_, '_> {
             busy: Default::default(),
             read_seconds: 0.0,
             checksum_seconds: 0.0,
-            copies: Intervals::since(&self.origin),
+            copy_wait: Duration::ZERO,
             decodes: Intervals::since(&self.origin),
         };
         worker.work()?;
-        let Worker { read_seconds, checksum_seconds, copies, decodes, .. } = worker;
+        let Worker { read_seconds, checksum_seconds, copy_wait, decodes, .. } = worker;
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         times.read_seconds += read_seconds;
         times.checksum_seconds += checksum_seconds;
-        times.copies.extend(copies.into_vec());
+        times.copy_wait_seconds += copy_wait.as_secs_f64();
         times.decodes.extend(decodes.into_vec());
         times.ready = times.ready.into_iter().chain([ready]).min();
         times.device_bytes += workspace.device_bytes();
@@ -113,7 +114,7 @@ impl Worker<'_, '_, '_> {
             self.start(lane, number)?;
         }
         (0..LANES).try_for_each(|lane| self.finish(lane))?;
-        self.workspace.pieces.settle_all(&mut self.copies)
+        self.workspace.pieces.settle_all(&mut self.copy_wait)
     }
 
     /// Reads a batch and brings it under way.
@@ -158,7 +159,7 @@ impl Worker<'_, '_, '_> {
             // A read around the page cache takes whole pages.
             let at = (offset % PAGE_BYTES as u64) as usize;
             let (now, later, bytes) = fitting(left, PIECE_BYTES - PAGE_BYTES - at);
-            let memory = pieces.next(&mut self.copies)?;
+            let memory = pieces.next(&mut self.copy_wait)?;
             let start = Instant::now();
             self.shared.reader.read(memory, at, offset, bytes)?;
             let read = Instant::now();
@@ -191,7 +192,7 @@ impl Worker<'_, '_, '_> {
         let mut parts = runs.flat_map(|run| run.base.chunks(PIECE_BYTES)).peekable();
         let room = |part: &[u8]| part.len().next_multiple_of(BLOCK_ALIGNMENT as usize);
         while parts.peek().is_some() {
-            let memory = pieces.next(&mut self.copies)?;
+            let memory = pieces.next(&mut self.copy_wait)?;
             let mut filled = 0;
             while let Some(part) = parts.next_if(|part| filled + room(part) <= PIECE_BYTES) {
                 memory[filled..][..part.len()].copy_from_slice(part);
@@ -236,7 +237,7 @@ impl Worker<'_, '_, '_> {
         }
         let address = staging + at as u64;
         let plan = engine.plan(&described, address)?;
-        let memory = pieces.next(&mut self.copies)?;
+        let memory = pieces.next(&mut self.copy_wait)?;
         let (sections, blocks) =
             described.write(address, scratch + parts_bytes, &mut memory[..bytes]);
         // SAFETY: there is room for it, as looked at above.
