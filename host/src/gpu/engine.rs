@@ -1,10 +1,10 @@
 //! Launching of the decode kernels.
 
+use std::ffi::c_void;
 use std::ops::Range;
 
 use cuda_driver::cust::context::{Context, CurrentContext};
 use cuda_driver::cust::device::Device;
-use cuda_driver::cust::launch;
 use cuda_driver::cust::memory::DeviceBuffer;
 use cuda_driver::cust::stream::Stream;
 use cuda_driver::raw::cuMemcpyHtoDAsync_v2;
@@ -14,7 +14,7 @@ use codec::device::{status, tile_layout};
 
 use super::description::Description;
 use super::device::{DeviceInfo, MIN_COMPUTE_CAPABILITY, devices, driver, gpu};
-use super::kernels::{Geometries, Geometry, Kernels, THREADS, warps_for};
+use super::kernels::{Function, Geometries, Geometry, Kernels, THREADS, warps_for};
 use super::memory::download;
 use super::work::{Kernel, Tables, Work};
 use super::workspace::Workspaces;
@@ -25,6 +25,8 @@ use crate::format::Index;
 pub(crate) struct Engine {
     // Declared before the context, so that they are dropped while it exists.
     kernels: Kernels,
+    tiles: Function,
+    references: Function,
     geometries: std::sync::Mutex<Geometries>,
     /// Pinned memory and streams that no load is using.
     pub(super) workspaces: Workspaces,
@@ -65,7 +67,9 @@ const TILE_KERNEL: &str = "reconstruct_tiles";
 const TILE_BLOCKS_PER_MULTIPROCESSOR: u32 = 4;
 
 struct PreparedLaunch {
-    kernel: Kernel,
+    function: Function,
+    /// Whether it takes specs and classes, and looks tables up by them.
+    has_specs: bool,
     groups: u64,
     group_count: u32,
     counters: u64,
@@ -137,8 +141,12 @@ impl Engine {
         let device = Device::get_device(ordinal).map_err(gpu("be found"))?;
         let context = Context::new(device).map_err(gpu("make a context"))?;
         let kernels = Kernels::load()?;
+        let (tiles, references) =
+            (kernels.function(TILE_KERNEL)?, kernels.function(REFERENCE_KERNEL)?);
         Ok(Self {
             kernels,
+            tiles,
+            references,
             geometries: Default::default(),
             workspaces: Workspaces::default(),
             context,
@@ -161,7 +169,8 @@ impl Engine {
             let (kernel, geometry) = self.geometry(&launch.kernel, launch.tasks)?;
             let grid = geometry.grid(&kernel, launch.tasks, self.info.multiprocessors);
             launches.push(PreparedLaunch {
-                kernel,
+                function: geometry.function,
+                has_specs: kernel.tables != Tables::OfGroup,
                 groups: at(launch.groups),
                 group_count: launch.group_count,
                 counters: at(launch.counters),
@@ -257,44 +266,32 @@ impl Engine {
     /// The description of the plan, and the addresses that its work was made with, are valid until
     /// the stream has passed this point; what its tasks write is not otherwise used meanwhile.
     pub(crate) unsafe fn launch(&self, plan: &LaunchPlan, stream: &Stream) -> Result<()> {
-        let LaunchPlan { tasks, tables, specs, status, classes, .. } = *plan;
+        let LaunchPlan { mut tasks, mut tables, mut specs, mut status, mut classes, .. } = *plan;
         for prepared in &plan.launches {
-            let function = self.kernels.function(&prepared.kernel.name())?;
-            let PreparedLaunch { groups, counters, .. } = *prepared;
-            let (grid, threads) = (prepared.grid, prepared.threads);
-            let (shared, count) = (prepared.shared_bytes, prepared.group_count);
-            let launched = if prepared.kernel.tables != Tables::OfGroup {
-                // SAFETY: the caller keeps the description and what its tasks point to; the arguments
-                // are those of the kernel's signature.
-                unsafe {
-                    launch!(function<<<grid, threads, shared, stream>>>(
-                        groups, count, counters, tasks, tables, status, specs, classes
-                    ))
-                }
-            } else {
-                // SAFETY: as above.
-                unsafe {
-                    launch!(function<<<grid, threads, shared, stream>>>(
-                        groups, count, counters, tasks, tables, status
-                    ))
-                }
-            };
-            launched.map_err(gpu(&format!("launch {}", prepared.kernel.name())))?;
+            let PreparedLaunch { mut groups, mut group_count, mut counters, .. } = *prepared;
+            let mut arguments = [
+                argument(&mut groups),
+                argument(&mut group_count),
+                argument(&mut counters),
+                argument(&mut tasks),
+                argument(&mut tables),
+                argument(&mut status),
+                argument(&mut specs),
+                argument(&mut classes),
+            ];
+            let count = if prepared.has_specs { 8 } else { 6 };
+            let shape = (prepared.grid, prepared.threads, prepared.shared_bytes);
+            // SAFETY: the caller keeps the description and what its tasks point to; the arguments are
+            // those of the kernel's signature.
+            unsafe { prepared.function.launch(shape, stream, &mut arguments[..count])? };
         }
-        if let Some(SimpleLaunch { tasks, task_count, grid }) = plan.tiles {
-            let function = self.kernels.function(TILE_KERNEL)?;
-            let shared = tile_layout::bytes(THREADS / LANES as u32);
+        let tile_bytes = tile_layout::bytes(THREADS / LANES as u32);
+        let simple = [(plan.tiles, self.tiles, tile_bytes), (plan.references, self.references, 0)];
+        for (launch, function, shared_bytes) in simple {
+            let Some(SimpleLaunch { mut tasks, mut task_count, grid }) = launch else { continue };
+            let mut arguments = [argument(&mut tasks), argument(&mut task_count)];
             // SAFETY: as above.
-            let launched =
-                unsafe { launch!(function<<<grid, THREADS, shared, stream>>>(tasks, task_count)) };
-            launched.map_err(gpu(&format!("launch {TILE_KERNEL}")))?;
-        }
-        if let Some(SimpleLaunch { tasks, task_count, grid }) = plan.references {
-            let function = self.kernels.function(REFERENCE_KERNEL)?;
-            // SAFETY: as above.
-            let launched =
-                unsafe { launch!(function<<<grid, THREADS, 0, stream>>>(tasks, task_count)) };
-            launched.map_err(gpu(&format!("launch {REFERENCE_KERNEL}")))?;
+            unsafe { function.launch((grid, THREADS, shared_bytes), stream, &mut arguments)? };
         }
         Ok(())
     }
@@ -322,6 +319,11 @@ impl Engine {
         download(self, &work.description, work.status.start, &mut statuses)?;
         check_statuses(&statuses, &work.blocks, index)
     }
+}
+
+/// An argument of a kernel, as a launch takes it.
+fn argument<T>(value: &mut T) -> *mut c_void {
+    std::ptr::from_mut(value).cast()
 }
 
 /// Looks at status words: an error names the first bad block.

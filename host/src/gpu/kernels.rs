@@ -1,17 +1,18 @@
 //! The kernels as PTX, and what a device makes of them.
 
 use std::collections::BTreeMap;
+use std::ffi::c_void;
 
 use codec::constants::LANES;
 use codec::device::shared_layout;
-use cuda_driver::cust::function::Function;
 use cuda_driver::cust::module::Module;
+use cuda_driver::cust::stream::Stream;
 use cuda_driver::raw::{
-    CUfunction_attribute_enum, CUresult, cuFuncGetAttribute, cuFuncSetAttribute,
-    cuOccupancyMaxActiveBlocksPerMultiprocessor,
+    CUfunction, CUfunction_attribute_enum, CUresult, cuFuncGetAttribute, cuFuncSetAttribute,
+    cuLaunchKernel, cuOccupancyMaxActiveBlocksPerMultiprocessor,
 };
 
-use super::device::gpu;
+use super::device::{driver, gpu};
 use super::work::{Kernel, Tables};
 use crate::error::{Error, Result};
 
@@ -50,9 +51,53 @@ pub(super) struct Kernels {
     module: Module,
 }
 
+/// A kernel of a loaded module. Looking one up by name takes the driver's lock, so it is done once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Function(CUfunction);
+
+// SAFETY: the driver takes the handle on any thread.
+unsafe impl Send for Function {}
+// SAFETY: as above.
+unsafe impl Sync for Function {}
+
+impl Function {
+    /// Queues the kernel on `stream`, with so many thread blocks and threads of each. `arguments` point
+    /// to one argument each.
+    ///
+    /// # Safety
+    ///
+    /// The module is loaded, in the current context; the arguments are those of the kernel's signature;
+    /// what they point to on the device stays until the stream has passed this point.
+    pub(super) unsafe fn launch(
+        self,
+        (grid, threads, shared_bytes): (u32, u32, u32),
+        stream: &Stream,
+        arguments: &mut [*mut c_void],
+    ) -> Result<()> {
+        // SAFETY: the caller's promise; the arguments are copied before this returns.
+        let launched = unsafe {
+            cuLaunchKernel(
+                self.0,
+                grid,
+                1,
+                1,
+                threads,
+                1,
+                1,
+                shared_bytes,
+                stream.as_inner(),
+                arguments.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        };
+        driver(launched, "launch a kernel")
+    }
+}
+
 /// How many thread blocks of a kernel a multiprocessor has room for, and their shared memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Geometry {
+    pub(super) function: Function,
     pub(super) warps: u32,
     pub(super) blocks_per_multiprocessor: u32,
     pub(super) shared_bytes: u32,
@@ -88,14 +133,18 @@ impl Kernels {
         Ok(Self { module })
     }
 
-    pub(super) fn function(&self, name: &str) -> Result<Function<'_>> {
-        self.module.get_function(name).map_err(gpu(&format!("find the kernel {name}")))
+    /// The kernel with this name, for as long as these are loaded.
+    pub(super) fn function(&self, name: &str) -> Result<Function> {
+        let function = self.module.get_function(name);
+        let function = function.map_err(gpu(&format!("find the kernel {name}")))?;
+        Ok(Function(function.to_raw()))
     }
 
     /// Lets a kernel use its shared memory, and asks how often it fits with thread blocks of so many
     /// warps.
     pub(super) fn geometry(&self, kernel: &Kernel, warps: u32) -> Result<Geometry> {
-        let function = self.function(&kernel.name())?.to_raw();
+        let handle = self.function(&kernel.name())?;
+        let function = handle.0;
         let shared_bytes = shared_layout::bytes(warps, kernel.warp, kernel.table_bytes());
         let attribute = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         let mut allowed = 0;
@@ -123,6 +172,11 @@ impl Kernels {
                 detail: format!("{set:?}, {asked:?}, {blocks} thread blocks fit"),
             });
         }
-        Ok(Geometry { warps, blocks_per_multiprocessor: blocks as u32, shared_bytes })
+        Ok(Geometry {
+            function: handle,
+            warps,
+            blocks_per_multiprocessor: blocks as u32,
+            shared_bytes,
+        })
     }
 }
