@@ -10,13 +10,13 @@
 # cache holds, such as one in /dev/shm. Takes about two minutes.
 #
 # Expected beforehand, for two H100 of one host with 16 cores each:
-#   whole on one GPU     0.138 s, 64 GB/s (the bus carries 55 GB/s of the file)
-#   halves on two GPUs   0.075 to 0.085 s, 105 to 119 GB/s: 0.54 to 0.62 of one GPU's time, as each is
-#                        limited by its own bus but both read the same host memory
+#   whole on one GPU     0.140 to 0.165 s (the bus carries 48 to 55 GB/s of the file, by the size of
+#                        copies and by what else uses the host's memory)
+#   halves on two GPUs   0.090 to 0.105 s, 0.58 to 0.65 of one GPU's time, as both read the same host
+#                        memory
 #   slices joined        identical
 #   host memory          at most 150 MiB beyond the pinned budget
-#   10,000 small tensors 5 to 6 ms, 27 to 33 GB/s, 0.7 to 0.8 of two large ones (37 to 43 GB/s);
-#                        before they were cut up in groups 10 ms
+#   10,000 small tensors 7 to 8 ms, 20 to 23 GB/s, 0.6 to 0.7 of two large ones (33 to 36 GB/s)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
