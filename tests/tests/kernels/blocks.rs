@@ -176,7 +176,7 @@ fn tables_for(
         _ => count(values.iter().copied().flatten().copied()),
     };
     let frequencies = normalize(&counts).expect("two symbols occur");
-    let decode = DecodeTables { table: DecodeTable::new(&frequencies), ranks };
+    let decode = DecodeTables::new(&frequencies, ranks);
     let encode = PlaneEncodeTables {
         table: EncodeTable::new(&frequencies),
         has_slot: frequencies.as_array().map(|frequency| frequency > 0),
