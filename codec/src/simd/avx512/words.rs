@@ -31,7 +31,7 @@ impl StreamStates<Registers> for States {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
     unsafe fn new(states: [Registers; 2]) -> Self {
         Self(states.map(|Registers([first, second])| {
-            let (even, odd) = (every_other(0), every_other(1));
+            let (even, odd) = (words(&const { every_other(0) }), words(&const { every_other(1) }));
             Halves {
                 low: _mm512_permutex2var_epi16(first, even, second),
                 high: _mm512_permutex2var_epi16(first, odd, second),
@@ -191,16 +191,31 @@ fn join_high(a: __m512i, b: __m512i) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
 fn alternate_words(a: __m512i, b: __m512i) -> Registers {
-    let order = |first| core::array::from_fn(|at| (at / 2 + at % 2 * 32) as u16 + first);
-    let [low, high] = [0, 16].map(|first| words(&order(first)));
+    let (low, high) = (words(&const { in_turn(0) }), words(&const { in_turn(16) }));
     Registers([_mm512_permutex2var_epi16(a, low, b), _mm512_permutex2var_epi16(a, high, b)])
 }
 
-/// The positions of every other word of two registers, from `first` on.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
-fn every_other(first: u16) -> __m512i {
-    words(&core::array::from_fn(|at| 2 * at as u16 + first))
+/// Where the words of two registers are, those from `first` on of either in turn.
+const fn in_turn(first: u16) -> [u16; 32] {
+    let mut words = [0; 32];
+    let mut at = 0;
+    while at < 16 {
+        words[2 * at] = first + at as u16;
+        words[2 * at + 1] = 32 + first + at as u16;
+        at += 1;
+    }
+    words
+}
+
+/// Where every other word of two registers is, from `first` on.
+const fn every_other(first: u16) -> [u16; 32] {
+    let mut words = [0; 32];
+    let mut at = 0;
+    while at < 32 {
+        words[at] = first + 2 * at as u16;
+        at += 1;
+    }
+    words
 }
 
 #[inline]
