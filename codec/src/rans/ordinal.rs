@@ -27,6 +27,8 @@ pub struct OrdinalTable {
     pub frequency_low: [u8; ALPHABET],
     /// What both have above that: four bits of the first slot, and of the frequency above them.
     pub high: [u8; ALPHABET],
+    /// Whether all frequencies, and so all offsets from a first slot, are bytes.
+    pub small: bool,
 }
 
 const _: () = assert!(1 << (PROBABILITY_BITS - BUCKET_BITS) == ALPHABET);
@@ -42,6 +44,7 @@ impl OrdinalTable {
             first_low: zeros,
             frequency_low: zeros,
             high: zeros,
+            small: frequencies.as_array().iter().all(|&f| f <= u8::MAX.into()),
         };
         let with_slots = frequencies.as_array().iter().enumerate().filter(|&(_, &f)| f > 0);
         let mut first = 0;

@@ -51,16 +51,38 @@ impl StreamStates<Registers> for States {
         tables: [&DecodeTables; B],
         words: &mut [*const u8; B],
     ) -> [Registers; B] {
-        // SAFETY: the caller's promise; each call takes at most half of the bytes.
+        // SAFETY: the caller's promise.
         unsafe {
-            let first = two_steps_each(states, tables, words);
-            let second = two_steps_each(states, tables, words);
-            let mut symbols = [Registers([_mm512_setzero_si512(); 2]); B];
-            for b in 0..B {
-                symbols[b] = alternate_words(first[b], second[b]);
+            if tables.iter().all(|tables| tables.ordinals.small) {
+                four_steps_each::<B, true>(states, tables, words)
+            } else {
+                four_steps_each::<B, false>(states, tables, words)
             }
-            symbols
         }
+    }
+}
+
+/// Two steps of each stream with either state. With `SMALL`, all tables are
+/// [`OrdinalTable::small`].
+///
+/// # Safety
+///
+/// See [`StreamStates::four_steps`].
+#[inline(always)]
+unsafe fn four_steps_each<const B: usize, const SMALL: bool>(
+    states: &mut [States; B],
+    tables: [&DecodeTables; B],
+    words: &mut [*const u8; B],
+) -> [Registers; B] {
+    // SAFETY: the caller's promise; each call takes at most half of the bytes.
+    unsafe {
+        let first = two_steps_each::<B, SMALL>(states, tables, words);
+        let second = two_steps_each::<B, SMALL>(states, tables, words);
+        let mut symbols = [Registers([_mm512_setzero_si512(); 2]); B];
+        for b in 0..B {
+            symbols[b] = alternate_words(first[b], second[b]);
+        }
+        symbols
     }
 }
 
@@ -70,7 +92,7 @@ impl StreamStates<Registers> for States {
 ///
 /// What two steps take can be read at each of `words`; see also [`StreamStates`].
 #[inline(always)]
-unsafe fn two_steps_each<const B: usize>(
+unsafe fn two_steps_each<const B: usize, const SMALL: bool>(
     states: &mut [States; B],
     tables: [&DecodeTables; B],
     words: &mut [*const u8; B],
@@ -83,7 +105,11 @@ unsafe fn two_steps_each<const B: usize>(
         // SAFETY: the caller's promise.
         unsafe {
             let ordinals = ordinals(table, first.low, second.low);
-            let [first_entries, second_entries] = entries(table, ordinals);
+            let [first_entries, second_entries] = if SMALL {
+                small_entries(table, ordinals, first.low, second.low)
+            } else {
+                entries(table, ordinals, first.low, second.low)
+            };
             let first = step(first, first_entries, &mut words[b]);
             let second = step(second, second_entries, &mut words[b]);
             states[b] = States([first, second]);
@@ -94,25 +120,62 @@ unsafe fn two_steps_each<const B: usize>(
     symbols
 }
 
-/// What a step needs of the symbols of a state.
+/// What a step needs to know of the slots of a state.
 #[derive(Clone, Copy)]
 struct Entries {
     frequencies: __m512i,
-    /// First slots, and above their 12 bits others that are none of theirs.
-    firsts: __m512i,
+    offsets: __m512i,
 }
 
-/// The entries of the even and of the odd ordinals.
+/// The entries of the slots that the low halves `first` and `second` of two states select, whose
+/// ordinals are one after the other.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
-fn entries(table: &OrdinalTable, ordinals: __m512i) -> [Entries; 2] {
+fn entries(
+    table: &OrdinalTable,
+    ordinals: __m512i,
+    first: __m512i,
+    second: __m512i,
+) -> [Entries; 2] {
     let high = translate(&table.high, ordinals);
-    let first_low = translate(&table.first_low, ordinals);
+    let begin_low = translate(&table.first_low, ordinals);
     let low = translate(&table.frequency_low, ordinals);
     let frequency_high = _mm512_and_si512(_mm512_srli_epi16::<4>(high), _mm512_set1_epi8(0xF));
+    // The difference is rid of what is above a slot, in the states as in `high`.
+    let slot = _mm512_set1_epi16(TABLE_SIZE as i16 - 1);
     [
-        Entries { frequencies: join_low(low, frequency_high), firsts: join_low(first_low, high) },
-        Entries { frequencies: join_high(low, frequency_high), firsts: join_high(first_low, high) },
+        Entries {
+            frequencies: join_low(low, frequency_high),
+            offsets: _mm512_and_si512(_mm512_sub_epi16(first, join_low(begin_low, high)), slot),
+        },
+        Entries {
+            frequencies: join_high(low, frequency_high),
+            offsets: _mm512_and_si512(_mm512_sub_epi16(second, join_high(begin_low, high)), slot),
+        },
+    ]
+}
+
+/// [`entries`] of a table that is [`OrdinalTable::small`]: bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
+fn small_entries(
+    table: &OrdinalTable,
+    ordinals: __m512i,
+    first: __m512i,
+    second: __m512i,
+) -> [Entries; 2] {
+    let low = _mm512_set1_epi16(0xFF);
+    let frequencies = translate(&table.frequency_low, ordinals);
+    let offsets = _mm512_sub_epi8(join_low(first, second), translate(&table.first_low, ordinals));
+    [
+        Entries {
+            frequencies: _mm512_and_si512(frequencies, low),
+            offsets: _mm512_and_si512(offsets, low),
+        },
+        Entries {
+            frequencies: _mm512_srli_epi16::<8>(frequencies),
+            offsets: _mm512_srli_epi16::<8>(offsets),
+        },
     ]
 }
 
@@ -147,9 +210,7 @@ fn ordinals(table: &OrdinalTable, first: __m512i, second: __m512i) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
 unsafe fn step(state: Halves, entries: Entries, words: &mut *const u8) -> Halves {
-    let Entries { frequencies, firsts } = entries;
-    let slot = _mm512_set1_epi16(TABLE_SIZE as i16 - 1);
-    let offsets = _mm512_and_si512(_mm512_sub_epi16(state.low, firsts), slot);
+    let Entries { frequencies, offsets } = entries;
     // The quotient's low 16 bits, and the rest.
     const ABOVE_SLOT: i32 = (WORD_BITS - PROBABILITY_BITS) as i32;
     let quotients = _mm512_shldi_epi16::<ABOVE_SLOT>(state.high, state.low);
