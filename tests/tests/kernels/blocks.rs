@@ -7,7 +7,7 @@ use codec::block::{
 };
 use codec::constants::{ALPHABET, ESCAPE_SYMBOL, MAX_WIDTH, RANKS};
 use codec::pair::{RankValues, ranks_of, symbol_of};
-use codec::rans::{DecodeTable, EncodeTable, normalize};
+use codec::rans::{EncodeTable, normalize};
 use codec::split::{ElementLayout, merge_heads, merge_planes, split_nibbles};
 use wcodec_tests::Random;
 
