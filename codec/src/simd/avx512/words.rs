@@ -220,10 +220,10 @@ unsafe fn step(state: Halves, entries: Entries, words: &mut *const u8) -> Halves
         _mm512_mulhi_epu16(frequencies, quotients),
         _mm512_mullo_epi16(frequencies, tops),
     );
-    let carry = _mm512_cmplt_epu16_mask(low, offsets);
-    // Lanes whose high half is zero after the carry, without waiting for that.
-    let takers = _mm512_mask_testn_epi16_mask(_mm512_cmpge_epu16_mask(low, offsets), high, high);
-    let high = _mm512_mask_sub_epi16(high, carry, high, _mm512_set1_epi16(-1));
+    // A sum that is below an addend has wrapped.
+    let carry = _mm512_min_epu16(_mm512_subs_epu16(offsets, low), _mm512_set1_epi16(1));
+    let high = _mm512_add_epi16(high, carry);
+    let takers = _mm512_testn_epi16_mask(high, high);
     // SAFETY: the caller's promise.
     let next = unsafe { _mm512_loadu_si512(words.cast()) };
     // SAFETY: each taker takes two of the bytes that can be read.
