@@ -19,7 +19,7 @@ pub use layout::{BlockError, BlockLayout, Part, StreamPart};
 
 use crate::constants::{ALPHABET, LANE_RUN_BYTES, LANES, MAX_WIDTH};
 use crate::pair::RankValues;
-use crate::rans::{DecodeTable, EncodeTable, MixedTables, StreamShape};
+use crate::rans::{DecodeTable, EncodeTable, Frequencies, MixedTables, OrdinalTable, StreamShape};
 use crate::split::{ElementLayout, Width};
 
 /// How one plane of a block is stored.
@@ -159,8 +159,25 @@ pub type PlaneClasses<'a, T> = [Option<MixedTables<'a, T>>; MAX_WIDTH];
 pub struct DecodeTables {
     /// Slots to symbols.
     pub table: DecodeTable,
+    /// The same, for levels that look slots up in registers.
+    pub ordinals: OrdinalTable,
     /// Ranks to values; of use to paired planes only.
     pub ranks: RankValues,
+}
+
+impl DecodeTables {
+    /// The tables for these frequencies, and for these values of ranks.
+    pub fn new(frequencies: &Frequencies, ranks: RankValues) -> Self {
+        let table = DecodeTable::new(frequencies);
+        Self { table, ordinals: OrdinalTable::new(frequencies), ranks }
+    }
+
+    /// The same as [`DecodeTables::new`], into memory that is already there.
+    pub fn rebuild(&mut self, frequencies: &Frequencies, ranks: RankValues) {
+        self.table.rebuild(frequencies);
+        self.ordinals = OrdinalTable::new(frequencies);
+        self.ranks = ranks;
+    }
 }
 
 /// All that encoding a plane takes.

@@ -51,7 +51,7 @@ fn tables(spec: &BlockSpec, elements: &[u8]) -> Tables {
         let frequencies = frequencies(counts(values.iter().copied()), drop);
         let slots = *frequencies.as_array();
         Some((
-            DecodeTables { table: DecodeTable::new(&frequencies), ranks },
+            DecodeTables::new(&frequencies, ranks),
             PlaneEncodeTables {
                 table: EncodeTable::new(&frequencies),
                 has_slot: slots.map(|f| f > 0),

@@ -10,6 +10,7 @@ mod decode;
 mod encode;
 mod mixed;
 mod normalize;
+mod ordinal;
 mod step;
 mod table;
 
@@ -20,6 +21,7 @@ pub use mixed::{
     MixedTables, decode_mixed_stream, encode_mixed_stream, is_escaped_head, max_mixed_words,
 };
 pub use normalize::{NormalizeError, normalize};
+pub use ordinal::{BUCKET_BITS, OrdinalTable};
 pub use step::{
     SLOT_SHIFT, STATE_FACTOR, advance, advance_parts, byte_of, carried_by, drop_byte, first_state,
     is_first_state, needs_word, put_byte, slot, take_word,

@@ -6,6 +6,7 @@ use super::encode;
 use super::lanes::{ENCODE_TABLE_STRIDE, Lanes, NO_RANK};
 use super::mixed;
 use super::pieces::{self, BlockInput, PieceBuffers};
+use super::stream::InTurn;
 use crate::block::{BlockError, BlockSpec, BlockTables, EncodeTables, PlaneClasses, PlaneCoding};
 use crate::constants::{
     ALPHABET, ESCAPE_SYMBOL, LANES, PROBABILITY_BITS, RANKS, TABLE_SIZE, WORD_BITS,
@@ -184,6 +185,7 @@ impl PairTables {
 impl Lanes for Registers {
     type SymbolTable = [PackedSymbol; ALPHABET];
     type PairTables = PairTables;
+    type TwoStates = InTurn<Self, 2>;
     type FourSymbols = Self;
 
     #[inline]

@@ -1,5 +1,7 @@
 //! Lanes in two registers of AVX-512, 16 in each.
 
+mod words;
+
 use core::arch::x86_64::*;
 
 use super::encode;
@@ -19,13 +21,17 @@ use crate::split::ElementLayout;
 pub(super) struct Registers([__m512i; 2]);
 
 /// `task`, compiled for these instructions as far as it is inlined.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi1,bmi2,popcnt")]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg,bmi1,bmi2,popcnt"
+)]
 pub(super) fn run<R>(task: impl FnOnce() -> R) -> R {
     task()
 }
 
 /// [`pieces::decode`], compiled for these instructions.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi1,bmi2,popcnt")]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg,bmi1,bmi2,popcnt"
+)]
 pub(super) fn decode_blocks<const B: usize>(
     spec: &BlockSpec,
     blocks: [BlockInput<'_>; B],
@@ -37,7 +43,9 @@ pub(super) fn decode_blocks<const B: usize>(
 }
 
 /// [`encode::encode_block`], compiled for these instructions.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi1,bmi2,popcnt")]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg,bmi1,bmi2,popcnt"
+)]
 pub(super) fn encode_block(
     spec: &BlockSpec,
     tables: (&EncodeTables<'_>, &PlaneClasses<'_, EncodeTable>),
@@ -51,7 +59,9 @@ pub(super) fn encode_block(
 }
 
 /// [`mixed::decode_block`], compiled for these instructions.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi1,bmi2,popcnt")]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg,bmi1,bmi2,popcnt"
+)]
 pub(super) fn decode_classed_block(
     spec: &BlockSpec,
     tables: (&BlockTables<'_>, &PlaneClasses<'_, DecodeTable>),
@@ -64,7 +74,9 @@ pub(super) fn decode_classed_block(
 }
 
 /// [`encode::symbols`], compiled for these instructions.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi1,bmi2,popcnt")]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg,bmi1,bmi2,popcnt"
+)]
 pub(super) fn symbols<'a>(
     layout: ElementLayout,
     coded: (usize, PlaneCoding),
@@ -83,6 +95,7 @@ impl Lanes for Registers {
     /// Ranks of values, and what symbols are coded as.
     type PairTables = [[u8; ALPHABET]; 2];
     type FourSymbols = [Self; 4];
+    type TwoStates = words::States;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]

@@ -1,5 +1,6 @@
 //! What a level has to provide: one step of all 32 lanes, and the order of their symbols.
 
+use super::stream::StreamStates;
 use crate::constants::{ALPHABET, LANES, TABLE_SIZE};
 use crate::pair::RankValues;
 use crate::rans::{DecodeTable, EncodeTable, PackedSymbol, TableEntry};
@@ -33,6 +34,8 @@ pub(super) trait Lanes: Copy {
     type FourSymbols: Copy;
     /// What joins values to pairs.
     type PairTables;
+    /// The states of a stream that has two for each lane.
+    type TwoStates: StreamStates<Self>;
 
     /// The numbers of `lanes`.
     unsafe fn from_array(lanes: &[u32; LANES]) -> Self;

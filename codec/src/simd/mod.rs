@@ -61,14 +61,16 @@ impl Level {
         None
     }
 
-    /// AVX-512 with the subsets F, BW, VL and VBMI (Intel from Ice Lake, AMD from Zen 4 on), on a
-    /// processor that has them.
+    /// AVX-512 with the subsets F, BW, VL, VBMI, VBMI2 and BITALG (Intel from Ice Lake, AMD from Zen 4
+    /// on), on a processor that has them.
     pub fn avx512() -> Option<Self> {
         #[cfg(all(any(test, feature = "std"), target_arch = "x86_64"))]
         if std::is_x86_feature_detected!("avx512f")
             && std::is_x86_feature_detected!("avx512bw")
             && std::is_x86_feature_detected!("avx512vl")
             && std::is_x86_feature_detected!("avx512vbmi")
+            && std::is_x86_feature_detected!("avx512vbmi2")
+            && std::is_x86_feature_detected!("avx512bitalg")
         {
             return Some(Self(Kind::Avx512));
         }
@@ -109,6 +111,16 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Kind::Avx512 => unsafe { avx512::run(task) },
+        }
+    }
+
+    /// Whether two blocks at a time decode faster than one after the other. Two states per lane keep
+    /// a processor busy by themselves, but for AVX-512, which does both states' steps at once.
+    pub const fn gains_by_two(self, states_per_lane: usize) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => true,
+            _ => states_per_lane == 1,
         }
     }
 

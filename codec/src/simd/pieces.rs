@@ -186,8 +186,7 @@ impl<'a, L: Lanes> Planes<'a, L> {
                     let states = &block[part.states_offset..part.words_offset];
                     let words = &block[part.words_offset..][..2 * part.words];
                     // SAFETY: the caller's promise.
-                    let stream =
-                        unsafe { Stream::new(part.shape, tables.table.entries(), states, words) };
+                    let stream = unsafe { Stream::new(part.shape, tables, states, words) };
                     let Some(stream) = stream else { return false };
                     match coding {
                         PlaneCoding::NibblePairs => {

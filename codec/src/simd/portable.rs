@@ -1,6 +1,7 @@
 //! Lanes in an array: for every processor, as fast as the compiler makes it.
 
 use super::lanes::{Lanes, NO_RANK, STEP_WORD_BYTES};
+use super::stream::InTurn;
 use crate::constants::{ALPHABET, ESCAPE_SYMBOL, LANES, TABLE_SIZE};
 use crate::pair::RankValues;
 use crate::rans::{
@@ -14,6 +15,7 @@ impl Lanes for Array {
     type SymbolTable = [PackedSymbol; ALPHABET];
     /// Ranks of values, and what symbols are coded as.
     type PairTables = [[u8; ALPHABET]; 2];
+    type TwoStates = InTurn<Self, 2>;
     type FourSymbols = Self;
 
     #[inline(always)]

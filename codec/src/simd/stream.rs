@@ -4,10 +4,9 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use super::lanes::{Lanes, STEP_WORD_BYTES};
-use crate::constants::{LANES, TABLE_SIZE};
-use crate::rans::{
-    StreamShape, TableEntry, advance, carried_by, is_first_state, needs_word, slot, take_word,
-};
+use crate::block::DecodeTables;
+use crate::constants::LANES;
+use crate::rans::{StreamShape, advance, carried_by, is_first_state, needs_word, slot, take_word};
 
 /// Steps whose symbols share a 32-bit number in each lane.
 pub(super) const QUARTER_STEPS: usize = 4;
@@ -16,11 +15,40 @@ const WINDOW: usize = QUARTER_STEPS * STEP_WORD_BYTES;
 /// The most symbols of a group.
 pub(super) const MAX_GROUP_SYMBOLS: usize = 16 * LANES;
 
+/// The states of a stream, in the form that steps take.
+///
+/// # Safety
+///
+/// All functions may be called only on a processor that has the instructions of `L`.
+pub(super) trait StreamStates<L>: Copy {
+    /// `states` in this form; of use is the first for one state per lane, and both for two.
+    unsafe fn new(states: [L; 2]) -> Self;
+
+    /// What [`StreamStates::new`] was given, as it is by now.
+    unsafe fn into_lanes(self) -> [L; 2];
+
+    /// Four steps of each stream: their symbols, the first step's in the lowest byte of each lane.
+    /// Moves `words` on by what was taken.
+    ///
+    /// # Safety
+    ///
+    /// [`WINDOW`] bytes can be read at each of `words`.
+    unsafe fn four_steps<const B: usize>(
+        states: &mut [Self; B],
+        tables: [&DecodeTables; B],
+        words: &mut [*const u8; B],
+    ) -> [L; B];
+}
+
+/// States that take their steps in turn, `S` for each lane.
+#[derive(Clone, Copy)]
+pub(super) struct InTurn<L, const S: usize>([L; 2]);
+
 /// A stream that is being decoded.
 pub(super) struct Stream<'a, L> {
     run: usize,
     states_per_lane: usize,
-    table: &'a [TableEntry; TABLE_SIZE],
+    tables: &'a DecodeTables,
     words: &'a [u8],
     at: Position<L>,
 }
@@ -43,7 +71,7 @@ impl<'a, L: Lanes> Stream<'a, L> {
     #[inline(always)]
     pub(super) unsafe fn new(
         shape: StreamShape,
-        table: &'a [TableEntry; TABLE_SIZE],
+        tables: &'a DecodeTables,
         states: &[u8],
         words: &'a [u8],
     ) -> Option<Self> {
@@ -58,7 +86,7 @@ impl<'a, L: Lanes> Stream<'a, L> {
         let states = lanes.map(|lanes| unsafe { L::from_array(&lanes) });
         let (run, states_per_lane) = (shape.symbols_per_run, shape.states_per_lane);
         let at = Position { states, taken: 0 };
-        Some(Self { run, states_per_lane, table, words, at })
+        Some(Self { run, states_per_lane, tables, words, at })
     }
 
     /// Symbols of one group.
@@ -76,7 +104,7 @@ impl<'a, L: Lanes> Stream<'a, L> {
             for (state, run) in
                 states[step % self.states_per_lane].iter_mut().zip(out.as_chunks_mut::<2>().0)
             {
-                let entry = self.table[slot(*state) as usize];
+                let entry = self.tables.table.entry(slot(*state));
                 run[step] = entry.symbol();
                 *state = advance(*state, entry);
                 if needs_word(*state) {
@@ -124,32 +152,35 @@ pub(super) unsafe fn decode<L: Lanes, const B: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         match (streams[0].run, streams[0].states_per_lane) {
-            (2, 1) => decode_runs::<L, B, 2, 1>(streams, outs),
-            (2, _) => decode_runs::<L, B, 2, 2>(streams, outs),
-            (4, 1) => decode_runs::<L, B, 4, 1>(streams, outs),
-            (4, _) => decode_runs::<L, B, 4, 2>(streams, outs),
-            (8, 1) => decode_runs::<L, B, 8, 1>(streams, outs),
-            (8, _) => decode_runs::<L, B, 8, 2>(streams, outs),
-            (_, 1) => decode_runs::<L, B, 16, 1>(streams, outs),
-            (_, _) => decode_runs::<L, B, 16, 2>(streams, outs),
+            (2, 1) => decode_runs::<L, InTurn<L, 1>, B, 2>(streams, outs),
+            (2, _) => decode_runs::<L, L::TwoStates, B, 2>(streams, outs),
+            (4, 1) => decode_runs::<L, InTurn<L, 1>, B, 4>(streams, outs),
+            (4, _) => decode_runs::<L, L::TwoStates, B, 4>(streams, outs),
+            (8, 1) => decode_runs::<L, InTurn<L, 1>, B, 8>(streams, outs),
+            (8, _) => decode_runs::<L, L::TwoStates, B, 8>(streams, outs),
+            (_, 1) => decode_runs::<L, InTurn<L, 1>, B, 16>(streams, outs),
+            (_, _) => decode_runs::<L, L::TwoStates, B, 16>(streams, outs),
         }
     }
 }
 
-/// [`decode`] for runs of `RUN` symbols and `S` states per lane.
+/// [`decode`] for runs of `RUN` symbols and states of the form `T`.
 #[inline(always)]
-unsafe fn decode_runs<L: Lanes, const B: usize, const RUN: usize, const S: usize>(
+unsafe fn decode_runs<L: Lanes, T: StreamStates<L>, const B: usize, const RUN: usize>(
     mut streams: [&mut Stream<'_, L>; B],
     mut outs: [&mut [u8]; B],
 ) {
     let unit = LANES * RUN.max(QUARTER_STEPS);
     // Copies, so that states stay in registers.
-    let mut positions: [Position<L>; B] = core::array::from_fn(|b| streams[b].at);
+    // SAFETY: the caller's promise.
+    let mut states = streams.each_ref().map(|stream| unsafe { T::new(stream.at.states) });
+    let mut taken = streams.each_ref().map(|stream| stream.at.taken);
     let mut padded = [const { MaybeUninit::uninit() }; B];
     for start in (0..outs[0].len() - outs[0].len() % unit).step_by(unit) {
         // SAFETY: the caller's promise.
         unsafe {
-            let mut next = || decode_quarter::<L, B, S>(&streams, &mut positions, &mut padded);
+            let mut next =
+                || decode_quarter::<L, T, B>(&streams, &mut states, &mut taken, &mut padded);
             let first = next();
             let second = if RUN > 4 { next() } else { first };
             let third = if RUN > 8 { next() } else { first };
@@ -168,8 +199,9 @@ unsafe fn decode_runs<L: Lanes, const B: usize, const RUN: usize, const S: usize
             }
         }
     }
-    for ((stream, position), out) in streams.iter_mut().zip(positions).zip(outs) {
-        stream.at = position;
+    for (((stream, states), taken), out) in streams.iter_mut().zip(states).zip(taken).zip(outs) {
+        // SAFETY: the caller's promise.
+        stream.at = Position { states: unsafe { states.into_lanes() }, taken };
         let rest = out.len() % unit;
         if RUN == 2 && rest > 0 {
             let start = out.len() - rest;
@@ -185,25 +217,56 @@ fn chunk<const N: usize>(out: &mut [u8]) -> &mut [u8; N] {
     out.try_into().expect("a unit has as many bytes as its quarters have symbols")
 }
 
-/// Four steps of each stream; with two states per lane, the first of them uses the first state.
+/// Four steps of each stream.
 #[inline(always)]
-unsafe fn decode_quarter<L: Lanes, const B: usize, const S: usize>(
+unsafe fn decode_quarter<L: Lanes, T: StreamStates<L>, const B: usize>(
     streams: &[&mut Stream<'_, L>; B],
-    positions: &mut [Position<L>; B],
+    states: &mut [T; B],
+    taken: &mut [usize; B],
     padded: &mut [MaybeUninit<[u8; WINDOW]>; B],
 ) -> [L; B] {
-    // SAFETY: the caller's promise. Each step takes at most STEP_WORD_BYTES, so that as many are
-    // left of the window for each of the four.
+    let windows: [*const u8; B] =
+        core::array::from_fn(|b| streams[b].window(taken[b], &mut padded[b]).as_ptr());
+    let mut words = windows;
+    let tables = streams.each_ref().map(|stream| stream.tables);
+    // SAFETY: the caller's promise; each window has as many bytes as four steps take at most, and
+    // `words` stays in it.
     unsafe {
-        let mut symbols = [L::from_array(&[0; LANES]); B];
-        let mut windows: [*const u8; B] = core::array::from_fn(|b| {
-            streams[b].window(positions[b].taken, &mut padded[b]).as_ptr()
-        });
-        step_each::<L, B, 0>(streams, positions, 0, &mut windows, &mut symbols);
-        step_each::<L, B, 1>(streams, positions, S - 1, &mut windows, &mut symbols);
-        step_each::<L, B, 2>(streams, positions, 0, &mut windows, &mut symbols);
-        step_each::<L, B, 3>(streams, positions, S - 1, &mut windows, &mut symbols);
+        let symbols = T::four_steps(states, tables, &mut words);
+        for b in 0..B {
+            taken[b] += words[b].offset_from_unsigned(windows[b]);
+        }
         symbols
+    }
+}
+
+impl<L: Lanes, const S: usize> StreamStates<L> for InTurn<L, S> {
+    #[inline(always)]
+    unsafe fn new(states: [L; 2]) -> Self {
+        Self(states)
+    }
+
+    #[inline(always)]
+    unsafe fn into_lanes(self) -> [L; 2] {
+        self.0
+    }
+
+    #[inline(always)]
+    unsafe fn four_steps<const B: usize>(
+        states: &mut [Self; B],
+        tables: [&DecodeTables; B],
+        words: &mut [*const u8; B],
+    ) -> [L; B] {
+        // SAFETY: the caller's promise. Each step takes at most STEP_WORD_BYTES, so that as many are
+        // left of the window for each of the four.
+        unsafe {
+            let mut symbols = [L::from_array(&[0; LANES]); B];
+            step_each::<L, S, B, 0>(states, tables, 0, words, &mut symbols);
+            step_each::<L, S, B, 1>(states, tables, S - 1, words, &mut symbols);
+            step_each::<L, S, B, 2>(states, tables, 0, words, &mut symbols);
+            step_each::<L, S, B, 3>(states, tables, S - 1, words, &mut symbols);
+            symbols
+        }
     }
 }
 
@@ -211,27 +274,30 @@ unsafe fn decode_quarter<L: Lanes, const B: usize, const S: usize>(
 ///
 /// # Safety
 ///
-/// [`STEP_WORD_BYTES`] can be read at each of `windows`; see also [`Stream::new`].
+/// [`STEP_WORD_BYTES`] can be read at each of `words`; see also [`Stream::new`].
 #[inline(always)]
-unsafe fn step_each<L: Lanes, const B: usize, const AT: u32>(
-    streams: &[&mut Stream<'_, L>; B],
-    positions: &mut [Position<L>; B],
+unsafe fn step_each<L: Lanes, const S: usize, const B: usize, const AT: u32>(
+    states: &mut [InTurn<L, S>; B],
+    tables: [&DecodeTables; B],
     number: usize,
-    windows: &mut [*const u8; B],
+    words: &mut [*const u8; B],
     symbols: &mut [L; B],
 ) {
     for b in 0..B {
-        let states = &mut positions[b].states[number];
-        // SAFETY: the caller's promise; what was taken lies within the window.
+        let states = &mut states[b].0[number];
+        // SAFETY: the caller's promise.
         unsafe {
-            let entries = states.look_up(streams[b].table);
-            let taken = states.step::<AT>(entries, windows[b], &mut symbols[b]);
-            windows[b] = windows[b].add(taken);
-            positions[b].taken += taken;
+            let entries = states.look_up(tables[b].table.entries());
+            words[b] = words[b].add(states.step::<AT>(entries, words[b], &mut symbols[b]));
         }
     }
-    // Left alone, the compiler puts all steps of one stream before those of the next, so far apart
-    // that the processor waits for each.
+    keep_in_turn();
+}
+
+/// Left alone, the compiler puts all steps of one stream before those of the next, so far apart
+/// that the processor waits for each. It moves none past this.
+#[inline(always)]
+pub(super) fn keep_in_turn() {
     compiler_fence(Ordering::SeqCst);
 }
 

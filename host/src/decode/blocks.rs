@@ -69,8 +69,8 @@ impl BlockDecoder {
     pub(crate) fn decode(&mut self, index: &Index, blocks: &mut [Block<'_>]) -> Result<()> {
         let mut rest = blocks;
         while !rest.is_empty() {
-            // Two states per lane keep the processor busy by themselves.
-            let together = rest[0].tensor.states_per_lane == 1 && !rest[0].is_tiled();
+            let states_per_lane = usize::from(rest[0].tensor.states_per_lane);
+            let together = level().gains_by_two(states_per_lane) && !rest[0].is_tiled();
             let done = if together && self.decode_together::<TOGETHER>(index, rest)? {
                 TOGETHER
             } else if rest[0].is_tiled() {
@@ -176,12 +176,10 @@ impl BlockDecoder {
         let frequencies = decode_frequencies(&record.frequencies)?;
         let ranks = record.ranks.unwrap_or_default();
         if self.tables.len() < CACHED_TABLES {
-            let tables = DecodeTables { table: DecodeTable::new(&frequencies), ranks };
-            self.tables.push((id, Box::new(tables)));
+            self.tables.push((id, Box::new(DecodeTables::new(&frequencies, ranks))));
         } else {
             let (_, mut tables) = self.tables.remove(0);
-            tables.table.rebuild(&frequencies);
-            tables.ranks = ranks;
+            tables.rebuild(&frequencies, ranks);
             self.tables.push((id, tables));
         }
         Ok(())

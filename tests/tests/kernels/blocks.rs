@@ -7,7 +7,7 @@ use codec::block::{
 };
 use codec::constants::{ALPHABET, ESCAPE_SYMBOL, MAX_WIDTH, RANKS};
 use codec::pair::{RankValues, ranks_of, symbol_of};
-use codec::rans::{DecodeTable, EncodeTable, normalize};
+use codec::rans::{EncodeTable, normalize};
 use codec::split::{ElementLayout, merge_heads, merge_planes, split_nibbles};
 use wcodec_tests::Random;
 
@@ -176,7 +176,7 @@ fn tables_for(
         _ => count(values.iter().copied().flatten().copied()),
     };
     let frequencies = normalize(&counts).expect("two symbols occur");
-    let decode = DecodeTables { table: DecodeTable::new(&frequencies), ranks };
+    let decode = DecodeTables::new(&frequencies, ranks);
     let encode = PlaneEncodeTables {
         table: EncodeTable::new(&frequencies),
         has_slot: frequencies.as_array().map(|frequency| frequency > 0),
