@@ -9,8 +9,10 @@ use cuda_builder::kernel_sources::{CRATE, PTX, RECORD, Record, UPDATE_COMMAND, s
 use cuda_builder::{Arch, BuildError, CudaBuilder, RUSTC_VARIABLE};
 
 fn main() -> ExitCode {
-    // The repository's root is the folder above this package's.
-    let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().skip(1).take(1).collect();
+    // The repository's root is the folder above this package's. Asked for now and not when this is
+    // compiled: worktrees that share a target folder share this program.
+    let manifest = env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| ".".into());
+    let root: PathBuf = Path::new(&manifest).ancestors().skip(1).take(1).collect();
     watch(&root);
     match kernels_ptx(&root) {
         Ok(ptx) => {

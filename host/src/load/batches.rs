@@ -6,6 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use smallvec::SmallVec;
 
+use super::options::LoadOptions;
 use super::rows::Rows;
 use crate::decode::Tensor;
 use crate::error::{Error, Result, quoted};
@@ -123,6 +124,8 @@ struct Cost {
 const GROUP_WEIGHT: usize = 256;
 /// Groups for each thread: a few more than one, as some take longer.
 const GROUPS_PER_THREAD: usize = 2;
+/// More threads than a load has would only make more and smaller batches.
+const MOST_THREADS: usize = LoadOptions::MOST_THREADS;
 
 /// The pieces of `parts`, as many to a batch as fit.
 ///
@@ -133,7 +136,8 @@ pub(crate) fn batches<'a>(
     checksums: bool,
     limits: &Limits,
 ) -> Result<Vec<Batch<'a>>> {
-    let groups = groups(parts, rayon::current_num_threads() * GROUPS_PER_THREAD);
+    let threads = rayon::current_num_threads().min(MOST_THREADS);
+    let groups = groups(parts, threads * GROUPS_PER_THREAD);
     let of_group = |parts: &[Part<'a>]| batches_of_group(parts, checksums, limits);
     let batches = groups.into_par_iter().with_max_len(1).map(of_group);
     Ok(batches.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
