@@ -3,6 +3,8 @@
 use codec::constants::ALPHABET;
 use codec::split::{ElementLayout, Width, head_first_32};
 
+use crate::simd::level;
+
 /// Counts of one plane of one block.
 pub(crate) type PlaneCounts = [u32; ALPHABET];
 
@@ -137,6 +139,55 @@ pub(crate) fn count_bytes(counts: &mut [u64; ALPHABET], bytes: &[u8]) {
     last.iter().for_each(|&byte| sets[0][usize::from(byte)] += 1);
     for set in sets {
         counts.iter_mut().zip(set).for_each(|(sum, count)| *sum += u64::from(count));
+    }
+}
+
+/// The values that a sample has none of, as ranges.
+pub(crate) struct Missed {
+    /// First values, and how many follow each.
+    ranges: Vec<(u8, u8)>,
+}
+
+impl Missed {
+    /// The values that `counts` has none of.
+    pub(crate) fn new(counts: &[u64; ALPHABET]) -> Self {
+        let mut ranges: Vec<(u8, u8)> = Vec::new();
+        for value in (0..=u8::MAX).filter(|&value| counts[usize::from(value)] == 0) {
+            match ranges.last_mut() {
+                Some((first, more)) if *first + *more + 1 == value => *more += 1,
+                _ => ranges.push((value, 0)),
+            }
+        }
+        Self { ranges }
+    }
+
+    /// Counts all of `bytes` in `found` if any of them is missed.
+    ///
+    /// Looking for ranges takes a fraction of the time that counting does, and mostly finds nothing.
+    pub(crate) fn note(&self, bytes: &[u8], found: &mut [u64; ALPHABET]) {
+        /// Bytes that are looked at again for each range.
+        const PART: usize = 4096;
+        /// More ranges take longer than counting.
+        const MOST_RANGES: usize = 24;
+        if self.ranges.len() > MOST_RANGES {
+            count_bytes(found, bytes);
+            return;
+        }
+        for part in bytes.chunks(PART) {
+            let any = level().run(
+                #[inline(always)]
+                || {
+                    self.ranges.iter().fold(false, |any, &(first, more)| {
+                        any | part
+                            .iter()
+                            .fold(false, |any, byte| any | (byte.wrapping_sub(first) <= more))
+                    })
+                },
+            );
+            if any {
+                count_bytes(found, part);
+            }
+        }
     }
 }
 
