@@ -226,6 +226,22 @@ mod tests {
     }
 
     #[test]
+    fn eight_at_a_time_are_what_each_is_by_itself() {
+        for transform in ALL {
+            let mut numbers: [[i32; 8]; 8] = core::array::from_fn(|place| {
+                core::array::from_fn(|line| (place * 37 + line * line * 11) as i32 % 256 - 128)
+            });
+            let before = numbers;
+            transform.forward_each(&mut numbers);
+            for line in 0..8 {
+                let mut one = before.map(|numbers| numbers[line]);
+                transform.forward(&mut one);
+                assert_eq!(one, numbers.map(|numbers| numbers[line]));
+            }
+        }
+    }
+
+    #[test]
     fn factors_are_those_of_the_angles() {
         let angles = [
             (PI_4, 4.0),

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::classes::{SymbolKind, TensorClasses};
 use super::cluster::{Group, group_blocks};
 use super::entropy::entropy_bits;
-use super::histogram::{Missed, PlaneCounts, count_bytes, is_exact};
+use super::histogram::{Missed, PlaneCounts, count_bytes, count_spans, is_exact};
 use super::pairs::{PairCounts, TableChoice, choose_symbol_table};
 use super::profile::Profile;
 use super::tables::{NO_SLOT, SymbolBits, TablePool, cost, cost_of_many};
@@ -360,7 +360,7 @@ impl Segment<'_, '_> {
     fn count_bytes_of(&self, blocks: &[usize], step: usize) -> [u64; ALPHABET] {
         let zeros = || [0u64; ALPHABET];
         let count = |mut counts: [u64; ALPHABET], &block: &usize| {
-            count_bytes(&mut counts, self.part_of(block, step));
+            count_spans(&mut counts, self.blocks[block], step);
             counts
         };
         let counts = blocks.par_iter().fold(zeros, count).reduce(zeros, sum_of);
