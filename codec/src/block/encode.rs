@@ -8,7 +8,12 @@ use crate::rans::{
     EncodeTable, EncodedStream, MixedTables, StreamShape, encode_mixed_stream, encode_stream,
     max_mixed_words, max_words,
 };
-use crate::split::{ElementLayout, exponent_nibble, split_heads, split_nibbles, split_planes};
+use crate::split::{
+    ElementLayout, Width, exponent_nibble, split_heads, split_nibbles, split_planes,
+};
+
+/// The layout of elements that are the same in memory and as a plane.
+const PLAIN_BYTES: ElementLayout = ElementLayout { width: Width::One, rotated: false };
 
 /// The tables of each plane that gets a stream.
 pub type EncodeTables<'a> = [Option<&'a PlaneEncodeTables>; MAX_WIDTH];
@@ -33,8 +38,11 @@ pub fn max_block_bytes(spec: &BlockSpec) -> usize {
         None => spec.elements + BLOCK_ALIGNMENT,
         Some(per_symbol) => {
             let shape = spec.stream_shape(per_symbol);
-            let escapes = 4 * shape.symbols;
-            let raw = spec.elements;
+            let escapes = if coding == PlaneCoding::Pairs { 4 * shape.symbols } else { 0 };
+            let raw = match coding {
+                PlaneCoding::Heads { .. } | PlaneCoding::NibblePairs => spec.elements.div_ceil(2),
+                _ => 0,
+            };
             let words = if matches!(coding, PlaneCoding::Heads { .. }) {
                 max_mixed_words(shape, true)
             } else {
@@ -162,18 +170,24 @@ pub(crate) fn encode_block_by(
     assert_eq!(elements.len(), spec.decoded_bytes(), "elements of another size than the block");
     assert!(spec.is_valid(), "a plane's coding that the element's layout does not allow");
     let (planes, rest) = scratch.split_at_mut(spec.decoded_bytes());
-    if spec.has_heads() {
+    // Elements of one byte are their plane, and nibbles are taken from the elements.
+    let is_plane = spec.layout == PLAIN_BYTES || spec.planes() == [PlaneCoding::NibblePairs];
+    let planes = if spec.has_heads() {
         split_heads(spec.layout.width, elements, &mut rest[..elements.len()], planes);
+        &*planes
+    } else if is_plane {
+        elements
     } else {
         split_planes(spec.layout, elements, planes);
-    }
+        &*planes
+    };
     let (symbols, nibbles) = rest.split_at_mut(spec.elements);
     let mut writer = Writer { out, at: 0 };
     let mut counts = [[0u8; 8]; MAX_WIDTH];
     let mut streams = counts.iter_mut();
     for (plane, &coding) in spec.planes().iter().enumerate() {
-        let (below, values) = planes.split_at_mut(plane * spec.elements);
-        let values = &mut values[..spec.elements];
+        let (below, values) = planes.split_at(plane * spec.elements);
+        let values = &values[..spec.elements];
         let last = plane + 1 == spec.planes().len();
         let Some(per_symbol) = coding.elements_per_symbol() else {
             writer.plain_plane(spec, plane, values);

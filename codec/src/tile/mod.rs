@@ -371,12 +371,14 @@ impl Eight for Line<'_> {
 
 /// Transforms 8x8 numbers: rows, then columns.
 fn transform_forward(transforms: (Transform, Transform), numbers: &mut [i32; SUB_BLOCK_ELEMENTS]) {
-    for line in 0..SUB_BLOCK_SIDE {
-        transforms.1.forward(&mut Line { numbers, first: 8 * line, stride: 1 });
-    }
-    for line in 0..SUB_BLOCK_SIDE {
-        transforms.0.forward(&mut Line { numbers, first: line, stride: SUB_BLOCK_SIDE });
-    }
+    const SIDE: usize = SUB_BLOCK_SIDE;
+    let mut columns: [[i32; SIDE]; SIDE] =
+        core::array::from_fn(|column| core::array::from_fn(|row| numbers[row * SIDE + column]));
+    transforms.1.forward_each(&mut columns);
+    let mut rows: [[i32; SIDE]; SIDE] =
+        core::array::from_fn(|row| core::array::from_fn(|column| columns[column][row]));
+    transforms.0.forward_each(&mut rows);
+    numbers.copy_from_slice(rows.as_flattened());
 }
 
 /// What is stored of a coefficient: its 16 low bits, with the sign in the lowest.

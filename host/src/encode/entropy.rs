@@ -2,8 +2,6 @@
 
 use std::sync::LazyLock;
 
-use codec::constants::ALPHABET;
-
 /// Numbers whose product with their logarithm is looked up: a small block has no others.
 const TABULATED: usize = 1024;
 
@@ -16,7 +14,7 @@ fn product(number: u64) -> f64 {
 }
 
 /// Bits of symbols with these counts by their own entropy.
-pub(crate) fn entropy_bits<C: Copy + Into<u64>>(counts: &[C; ALPHABET]) -> f64 {
+pub(crate) fn entropy_bits<C: Copy + Into<u64>, const N: usize>(counts: &[C; N]) -> f64 {
     let products = &*PRODUCTS;
     let product_of =
         |count: u64| products.get(count as usize).copied().unwrap_or_else(|| product(count));
@@ -31,6 +29,7 @@ pub(crate) fn entropy_bits<C: Copy + Into<u64>>(counts: &[C; ALPHABET]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use codec::constants::ALPHABET;
 
     #[test]
     fn entropy_is_that_of_known_distributions() {

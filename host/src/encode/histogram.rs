@@ -3,6 +3,8 @@
 use codec::constants::ALPHABET;
 use codec::split::{ElementLayout, Width, head_first_32};
 
+use crate::simd::level;
+
 /// Counts of one plane of one block.
 pub(crate) type PlaneCounts = [u32; ALPHABET];
 
@@ -140,6 +142,68 @@ pub(crate) fn count_bytes(counts: &mut [u64; ALPHABET], bytes: &[u8]) {
     }
 }
 
+/// Adds the counts of one of `step` spans of `bytes`, spread over all of them.
+pub(crate) fn count_spans(counts: &mut [u64; ALPHABET], bytes: &[u8], step: usize) {
+    if step == 1 || bytes.len() <= EXACT_ELEMENTS {
+        count_bytes(counts, bytes);
+        return;
+    }
+    for (number, spans) in bytes.chunks(SPAN * step).enumerate() {
+        // Another place in each, as in [`estimate_planes`].
+        let place = (number.wrapping_mul(0x9E37_79B9) >> 16) % step;
+        count_bytes(counts, spans.chunks(SPAN).nth(place).unwrap_or_default());
+    }
+}
+
+/// The values that a sample has none of, as ranges.
+pub(crate) struct Missed {
+    /// First values, and how many follow each.
+    ranges: Vec<(u8, u8)>,
+}
+
+impl Missed {
+    /// The values that `counts` has none of.
+    pub(crate) fn new(counts: &[u64; ALPHABET]) -> Self {
+        let mut ranges: Vec<(u8, u8)> = Vec::new();
+        for value in (0..=u8::MAX).filter(|&value| counts[usize::from(value)] == 0) {
+            match ranges.last_mut() {
+                Some((first, more)) if *first + *more + 1 == value => *more += 1,
+                _ => ranges.push((value, 0)),
+            }
+        }
+        Self { ranges }
+    }
+
+    /// Counts all of `bytes` in `found` if any of them is missed.
+    ///
+    /// Looking for ranges takes a fraction of the time that counting does, and mostly finds nothing.
+    pub(crate) fn note(&self, bytes: &[u8], found: &mut [u64; ALPHABET]) {
+        /// Bytes that are looked at again for each range.
+        const PART: usize = 4096;
+        /// More ranges take longer than counting.
+        const MOST_RANGES: usize = 24;
+        if self.ranges.len() > MOST_RANGES {
+            count_bytes(found, bytes);
+            return;
+        }
+        for part in bytes.chunks(PART) {
+            let any = level().run(
+                #[inline(always)]
+                || {
+                    self.ranges.iter().fold(false, |any, &(first, more)| {
+                        any | part
+                            .iter()
+                            .fold(false, |any, byte| any | (byte.wrapping_sub(first) <= more))
+                    })
+                },
+            );
+            if any {
+                count_bytes(found, part);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +267,44 @@ mod tests {
             let counts = &estimate_planes(layout, &elements, 16)[0];
             assert!(counts[7] > 60_000 && counts[9] > 0, "at {at}");
         }
+    }
+
+    #[test]
+    fn values_that_a_sample_misses_are_found() {
+        for (others, expected) in [(&[][..], 0), (&[3][..], 1), (&[3, 200, 255][..], 3)] {
+            let mut bytes = vec![7; 70_000];
+            for (&value, at) in others.iter().zip([0, 4096, 69_999]) {
+                bytes[at] = value;
+            }
+            let mut sampled = [0; ALPHABET];
+            sampled[7] = 1;
+            let mut found = [0; ALPHABET];
+            Missed::new(&sampled).note(&bytes, &mut found);
+            found[7] = 0;
+            assert_eq!(found.iter().sum::<u64>(), expected);
+            assert!(others.iter().all(|&value| found[usize::from(value)] == 1));
+        }
+        // No gaps that are ranges of few values, and nothing but gaps.
+        let mut bytes: Vec<u8> = (0..=255).collect();
+        let every_other = std::array::from_fn(|value| value as u64 % 2);
+        for (sampled, least) in [(every_other, 128), ([0; ALPHABET], 256), ([1; ALPHABET], 0)] {
+            bytes.rotate_left(100);
+            let mut found = [0; ALPHABET];
+            Missed::new(&sampled).note(&bytes, &mut found);
+            let missed =
+                found.iter().zip(sampled).filter(|(found, sampled)| **found == 1 && *sampled == 0);
+            assert_eq!(missed.count(), least);
+        }
+    }
+
+    #[test]
+    fn spans_are_from_all_over() {
+        let mut counts = [0; ALPHABET];
+        let bytes: Vec<u8> = (0..1 << 16).map(|place| (place / 4096) as u8).collect();
+        count_spans(&mut counts, &bytes, 4);
+        assert!(counts[..16].iter().all(|&count| count == 1024));
+        count_spans(&mut counts, &bytes, 1);
+        assert!(counts[..16].iter().all(|&count| count == 1024 + 4096));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use codec::constants::{ALPHABET, ESCAPE_SYMBOL, RANKS, TABLE_SIZE};
 use codec::pair::{RankValues, ranks_of, symbol_of};
 use codec::rans::normalize;
 
-use super::tables::{NO_SLOT, Table, TablePool, least_bits_with_new_table, used};
+use super::tables::{NO_SLOT, Table, TablePool, cost_of_floats, least_bits_with_new_table, used};
 
 /// Bits of an entry of the escape list.
 const ESCAPE_BITS: f64 = 32.0;
@@ -134,13 +134,8 @@ pub(crate) fn choose_symbol_table(
     pool: &TablePool,
     most_bits: f64,
 ) -> Option<(TableChoice, f64)> {
-    let used = used(counts);
-    let cost_with = |table: &Table| -> f64 {
-        let bits = |&(symbol, count): &(u8, u64)| {
-            count as f64 * f64::from(table.bits[usize::from(symbol)])
-        };
-        used.iter().map(bits).sum()
-    };
+    let floats = counts.map(|count| count as f32);
+    let cost_with = |table: &Table| cost_of_floats(&floats, &table.bits);
     let shared = pool
         .recent(false)
         .map(|(id, table)| (TableChoice::Shared(id), cost_with(table)))

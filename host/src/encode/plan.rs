@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::classes::{SymbolKind, TensorClasses};
 use super::cluster::{Group, group_blocks};
 use super::entropy::entropy_bits;
-use super::histogram::{PlaneCounts, count_bytes, is_exact};
+use super::histogram::{Missed, PlaneCounts, count_bytes, count_spans, is_exact};
 use super::pairs::{PairCounts, TableChoice, choose_symbol_table};
 use super::profile::Profile;
 use super::tables::{NO_SLOT, SymbolBits, TablePool, cost, cost_of_many};
@@ -29,6 +29,9 @@ const EXACT_STREAM_BITS: f64 = 2.0 * 1024.0;
 
 /// Symbols that may get a slot though a sample has none of them: they cost the others at most 0.02 bits.
 const MOST_MISSED: usize = 48;
+
+/// Elements that tell whether a tensor's bytes may be coded as pairs of nibbles.
+const NIBBLE_TRIAL_ELEMENTS: usize = 1 << 15;
 
 /// Elements of a block from which on any stream may pay.
 const SMALL_BLOCK_ELEMENTS: usize = 1024;
@@ -116,8 +119,9 @@ fn code_group(
     blocks: &[usize],
 ) -> Option<(PlaneRecord, Vec<usize>)> {
     let marginal_bits = group.bits;
-    let marginal: f64 =
-        blocks.iter().map(|&block| cost(&segment.counts[block][plane], &marginal_bits)).sum();
+    let costs: Vec<f64> =
+        blocks.iter().map(|&block| cost(&segment.counts[block][plane], &marginal_bits)).collect();
+    let marginal: f64 = costs.iter().sum();
     let required = if plane + 1 < segment.layout.width.bytes() { LOWER_PLANE_GAIN } else { 0.0 };
     // Of several blocks some may pay for a table that all of them together would not.
     let most_bits = match blocks {
@@ -130,13 +134,13 @@ fn code_group(
     let coding = choose_coding(pool, segment, plane, &group, (blocks, most_bits))?;
     // What a block costs with the chosen coding is taken to be in proportion to its plain symbols.
     let factor = coding.bits / marginal.max(1.0);
-    let gain = |block: usize| {
+    let gain = |block: usize, cost: f64| {
         let raw = 8.0 * segment.elements(block) as f64;
-        let symbols = cost(&segment.counts[block][plane], &marginal_bits) * factor;
-        raw * (1.0 - required) - symbols - segment.stream_bits(block, plane, &marginal_bits)
+        raw * (1.0 - required) - cost * factor - segment.stream_bits(block, plane, &marginal_bits)
     };
-    let coded: Vec<usize> = blocks.iter().copied().filter(|&block| gain(block) > 0.0).collect();
-    let total: f64 = coded.iter().map(|&block| gain(block)).sum();
+    let gains = blocks.iter().zip(costs).map(|(&block, cost)| (block, gain(block, cost)));
+    let (coded, gains): (Vec<usize>, Vec<f64>) = gains.filter(|(_, gain)| *gain > 0.0).unzip();
+    let total: f64 = gains.into_iter().sum();
     if total <= coding.table_bits() {
         return None;
     }
@@ -188,6 +192,15 @@ fn choose_coding(
     let marginal = cost_of_many(&group.counts, &group.bits);
     let paired = match pair_kind(segment.layout, plane, &group.counts) {
         None => None,
+        Some(PairKind::Nibbles)
+            if !segment.may_pair_nibbles(
+                &group.counts,
+                blocks,
+                marginal + group.table_bits + allowance,
+            ) =>
+        {
+            None
+        }
         Some(PairKind::Ranks) => {
             let pairs = PairCounts::new(&group.counts);
             // What is missed can be escaped, so that a sample of a large tensor does.
@@ -209,6 +222,8 @@ fn choose_coding(
             let stride = segment.profile.stride();
             let counts = if blocks.iter().all(|&block| is_exact(segment.elements(block), stride)) {
                 group.counts
+            } else if segment.layout.width == Width::One {
+                segment.count_bytes_of(blocks, segment.profile.symbol_step(elements))
             } else {
                 segment.count_symbols((plane, PlaneCoding::Symbols), &none, blocks, 1)
             };
@@ -216,6 +231,16 @@ fn choose_coding(
             Some(Coding::new(PlaneRecord::Symbols, choice))
         }
     }
+}
+
+/// About the bits of bytes with these counts as pairs of their high nibbles, if neighbours do not
+/// depend on each other, and raw low ones.
+fn nibble_bits(counts: &[u64; ALPHABET]) -> f64 {
+    let mut high = [0u64; 16];
+    for (counts, high) in counts.as_chunks::<16>().0.iter().zip(&mut high) {
+        *high = counts.iter().sum();
+    }
+    entropy_bits(&high) + 4.0 * counts.iter().sum::<u64>() as f64
 }
 
 /// What two elements' share of a symbol can be.
@@ -234,6 +259,11 @@ fn pair_kind(layout: ElementLayout, plane: usize, values: &[u64; ALPHABET]) -> O
         Width::Four if plane == 3 => Some(PairKind::Ranks),
         _ => None,
     }
+}
+
+fn sum_of(mut a: [u64; ALPHABET], b: [u64; ALPHABET]) -> [u64; ALPHABET] {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+    a
 }
 
 impl Segment<'_, '_> {
@@ -260,6 +290,9 @@ impl Segment<'_, '_> {
         let fixed = 64.0 + 64.0 + states as f64;
         let group = codec::constants::GROUP_BYTES / self.layout.width.bytes();
         let padding = self.elements(block).next_multiple_of(group) - self.elements(block);
+        if padding == 0 {
+            return fixed;
+        }
         let cheapest = bits.iter().copied().fold(f32::INFINITY, f32::min);
         fixed + padding as f64 * f64::from(cheapest)
     }
@@ -312,11 +345,7 @@ impl Segment<'_, '_> {
             });
             counts
         };
-        let sum = |mut a: [u64; ALPHABET], b: [u64; ALPHABET]| {
-            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-            a
-        };
-        let mut counts = blocks.par_iter().fold(zeros, count).reduce(zeros, sum);
+        let mut counts = blocks.par_iter().fold(zeros, count).reduce(zeros, sum_of);
         let all: usize = blocks.iter().map(|&block| self.elements(block)).sum();
         let counted: usize = blocks.iter().map(|&block| self.part_elements(block, step)).sum();
         if counted < all {
@@ -324,6 +353,36 @@ impl Segment<'_, '_> {
             counts.iter_mut().for_each(|count| *count = (*count as f64 * scale).round() as u64);
         }
         counts
+    }
+
+    /// The same of elements of one byte that are a symbol each. Those that the parts lack and others
+    /// have are counted once.
+    fn count_bytes_of(&self, blocks: &[usize], step: usize) -> [u64; ALPHABET] {
+        let zeros = || [0u64; ALPHABET];
+        let count = |mut counts: [u64; ALPHABET], &block: &usize| {
+            count_spans(&mut counts, self.blocks[block], step);
+            counts
+        };
+        let counts = blocks.par_iter().fold(zeros, count).reduce(zeros, sum_of);
+        let (mut counts, counted) = (counts, counts.iter().sum::<u64>());
+        let all: usize = blocks.iter().map(|&block| self.elements(block)).sum();
+        if counted < all as u64 {
+            let scale = all as f64 / counted.max(1) as f64;
+            counts.iter_mut().for_each(|count| *count = (*count as f64 * scale).round() as u64);
+            let missed = Missed::new(&counts);
+            let note = |mut found: [u64; ALPHABET], &block: &usize| {
+                missed.note(self.blocks[block], &mut found);
+                found
+            };
+            let found = blocks.par_iter().fold(zeros, note).reduce(zeros, sum_of);
+            counts
+                .iter_mut()
+                .zip(found)
+                .filter(|(count, _)| **count == 0)
+                .for_each(|(count, found)| *count = found.min(1));
+        }
+        let rotation = u32::from(self.layout.rotated);
+        std::array::from_fn(|symbol| counts[usize::from((symbol as u8).rotate_right(rotation))])
     }
 
     /// Elements of one of `step` parts of a block, whole pairs.
@@ -337,6 +396,21 @@ impl Segment<'_, '_> {
         let first = (block % step * count).min(self.elements(block) - count) / 2 * 2;
         let width = self.layout.width.bytes();
         &self.blocks[block][first * width..][..count * width]
+    }
+
+    /// Whether a look at few elements leaves a chance that pairs of nibbles take no more than
+    /// `most_bits`: without one they need not be counted. `counts` are those of the bytes.
+    fn may_pair_nibbles(&self, counts: &[u64; ALPHABET], blocks: &[usize], most_bits: f64) -> bool {
+        let elements: usize = blocks.iter().map(|&block| self.elements(block)).sum();
+        let step = elements / NIBBLE_TRIAL_ELEMENTS;
+        // What neighbours have in common can only make pairs smaller than this.
+        if self.profile == Profile::Max || step < 2 || nibble_bits(counts) <= most_bits {
+            return true;
+        }
+        let coded = (0, PlaneCoding::NibblePairs);
+        let pairs = self.count_symbols(coded, &[None; ALPHABET], blocks, step);
+        // A sample has less entropy than the whole.
+        entropy_bits(&pairs) + 4.0 * elements as f64 <= most_bits
     }
 
     fn nibble_pairs(

@@ -44,6 +44,20 @@ impl Profile {
         }
     }
 
+    /// Of blocks with so many elements together, the elements of one part of how many are counted, where
+    /// each is a symbol.
+    pub(crate) const fn symbol_step(self, elements: usize) -> usize {
+        /// Elements that are counted at least.
+        const LEAST: usize = 1 << 16;
+        /// The table of a smaller part costs more than its time is worth.
+        const MOST: usize = 4;
+        match (self, elements / LEAST) {
+            (Self::Max, _) | (_, 0) => 1,
+            (Self::Fast, step @ 1..MOST) => step,
+            (Self::Fast, _) => MOST,
+        }
+    }
+
     /// Elements of a block: larger ones share what each block takes for itself.
     pub(crate) const fn block_elements(self) -> usize {
         match self {

@@ -86,10 +86,21 @@ fn symbol_bits(frequencies: &Frequencies) -> SymbolBits {
 ///
 /// Eight sums side by side, which a processor adds up at the same time.
 pub(crate) fn cost(counts: &PlaneCounts, bits: &SymbolBits) -> f64 {
-    let mut sums = [0f32; 8];
-    for (counts, bits) in counts.as_chunks::<8>().0.iter().zip(bits.as_chunks::<8>().0) {
-        for ((sum, &count), bits) in sums.iter_mut().zip(counts).zip(bits) {
-            *sum += count as i32 as f32 * bits;
+    sum_of_products(bits, |symbol| counts[symbol] as i32 as f32)
+}
+
+/// The same with counts that are numbers of this kind already.
+pub(crate) fn cost_of_floats(counts: &[f32; ALPHABET], bits: &SymbolBits) -> f64 {
+    sum_of_products(bits, |symbol| counts[symbol])
+}
+
+#[inline(always)]
+fn sum_of_products(bits: &SymbolBits, count: impl Fn(usize) -> f32) -> f64 {
+    const SUMS: usize = 8;
+    let mut sums = [0f32; SUMS];
+    for first in (0..ALPHABET).step_by(SUMS) {
+        for (place, sum) in sums.iter_mut().enumerate() {
+            *sum += count(first + place) * bits[first + place];
         }
     }
     sums.into_iter().map(f64::from).sum()

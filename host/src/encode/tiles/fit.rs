@@ -288,7 +288,10 @@ fn bits_of(
             }
         }
     }
-    for counts in counts.iter_mut().flat_map(|planes_of_kind| &mut planes_of_kind[..planes]) {
+    // Where all kinds are the same the others are never asked for.
+    let used = if kinds.all_the_same { 1 } else { KINDS };
+    let planes_of_kinds = counts[..used].iter_mut();
+    for counts in planes_of_kinds.flat_map(|planes_of_kind| &mut planes_of_kind[..planes]) {
         let total: f32 = counts.iter().sum();
         counts.iter_mut().for_each(|count| *count = (total / *count).log2());
     }

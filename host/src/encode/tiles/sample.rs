@@ -99,6 +99,7 @@ fn sample(subject: &Subject<'_>, columns: u32, count: usize) -> Vec<SampledTile>
 /// entropy of the highest planes. Floats are predicted by their order, which suffices to tell.
 fn promise(subject: &Subject<'_>, tiles: &[SampledTile]) -> f64 {
     let mut counts = [[[0u64; ALPHABET]; PLANES]; 5];
+    let planes = PLANES.min(subject.width());
     let unused = 8 * subject.width().saturating_sub(PLANES);
     for SampledTile { tile, values } in tiles {
         for row in 0..tile.height as usize {
@@ -107,7 +108,7 @@ fn promise(subject: &Subject<'_>, tiles: &[SampledTile]) -> f64 {
                 let value = values[row * TILE_SIDE + column];
                 for (counts, predicted) in counts.iter_mut().zip(predictions) {
                     let residual = subject.format.residual(value, predicted) >> unused;
-                    for (counts, byte) in counts.iter_mut().zip(residual.to_le_bytes()) {
+                    for (counts, byte) in counts[..planes].iter_mut().zip(residual.to_le_bytes()) {
                         counts[usize::from(byte)] += 1;
                     }
                 }
@@ -117,7 +118,8 @@ fn promise(subject: &Subject<'_>, tiles: &[SampledTile]) -> f64 {
     let counted: u64 = counts[0][0].iter().sum();
     // Planes that are not counted are taken to be noise.
     let noise = (unused as u64 * counted) as f64;
-    let bits = counts.map(|planes| planes.iter().map(entropy_bits).sum::<f64>() + noise);
+    let bits =
+        counts.map(|counts_of| counts_of[..planes].iter().map(entropy_bits).sum::<f64>() + noise);
     let best = bits[1..].iter().copied().fold(f64::INFINITY, f64::min);
     let predicted = 1.0 - best / bits[0].max(1.0);
     predicted.max(promise_of_transforms(subject, tiles))
