@@ -208,7 +208,7 @@ pub(crate) fn encode_block_by(
                 by.encode_mixed_stream(shape, classes, heads, Some(values), carried, words)
             }
             PlaneCoding::Classes => {
-                let carried = if last { last_bytes(&below[..], spec, carried) } else { &[] };
+                let carried = if last { last_bytes(below, spec, carried) } else { &[] };
                 let classes = classes_of(classes, plane);
                 by.encode_mixed_stream(shape, classes, values, None, carried, words)
             }
