@@ -67,7 +67,7 @@ fn information(groups: &[[u32; BINS]]) -> f64 {
     for counts in groups {
         together.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
-    let own: f64 = groups.iter().map(|counts| entropy_bits(counts)).sum();
+    let own: f64 = groups.iter().map(entropy_bits).sum();
     let used = together.iter().filter(|&&count| count > 0).count();
     let chance = (used.saturating_sub(1) * groups.len().saturating_sub(1)) as f64 / 2.0;
     (entropy_bits(&together) - own - chance * std::f64::consts::LOG2_E).max(0.0)
