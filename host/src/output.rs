@@ -4,6 +4,7 @@
 //! what was written; only a process that is killed leaves a hidden file or directory behind, called
 //! `.wcodec-*.partial`, which the next output in the same directory removes.
 
+mod behind;
 mod pending;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::error::{Error, Result, quoted_path};
+pub(crate) use behind::write_behind;
 use pending::{PREFIX, Pending, SUFFIX, sweep};
 use writeback::Writeback;
 
@@ -88,11 +90,12 @@ impl AtomicFile {
     /// `overwrite` is false; [`Error::NoSpace`] or [`Error::Io`] if the operating system fails.
     /// The target is then as it was, except where only making the finished rename durable
     /// failed.
-    pub fn commit(mut self) -> Result<()> {
-        self.flush().map_err(|source| Error::io("write", &self.target, source))?;
-        self.temporary
-            .as_file()
-            .sync_all()
+    pub fn commit(self) -> Result<()> {
+        let complete = |file: &File| {
+            self.writeback.free_rest(file)?;
+            file.sync_all()
+        };
+        complete(self.temporary.as_file())
             .map_err(|source| Error::io("write", &self.target, source))?;
         let (temporary, target) = (self.temporary, &self.target);
         let persisted = self.pending.commit(target, || {
@@ -114,13 +117,17 @@ impl AtomicFile {
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.temporary.write(bytes)?;
-        self.writeback.advance(self.temporary.as_file(), written);
+        let file = self.temporary.as_file_mut();
+        self.writeback.reserve(file, bytes.len());
+        let written = file.write(bytes)?;
+        self.writeback.advance(file, written);
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.temporary.flush()
+        self.temporary.flush()?;
+        self.writeback.begin_all(self.temporary.as_file());
+        Ok(())
     }
 }
 

@@ -28,7 +28,7 @@ use crate::format::{
 };
 use crate::hash::{Xxh3, of_blocks, sha256, xxh3};
 use crate::mapped::MappedFile;
-use crate::output::{AtomicFile, ensure_apart};
+use crate::output::{AtomicFile, ensure_apart, write_behind};
 use crate::progress::Progress;
 use crate::safetensors::{self, Header, TensorEntry};
 
@@ -147,11 +147,18 @@ pub fn encode_safetensors(
     let before = mapped.metadata()?;
     let header = mapped.checked(safetensors::parse(mapped.bytes(), input))?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
-    let mut sink =
-        Sink::new(std::io::BufWriter::with_capacity(CHUNK_BYTES, &mut file), output, options);
-    let report = mapped.checked(encode_into(mapped.bytes(), &header, options, &mut sink))?;
-    sink.finish()?;
+    let (written, encoded) = write_behind(&mut file, |behind| {
+        let mut sink = Sink::new(behind, output, options);
+        let report = mapped.checked(encode_into(mapped.bytes(), &header, options, &mut sink))?;
+        sink.finish()?;
+        Ok(report)
+    });
+    // Where writing has failed, encoding only knows that it has.
+    written.map_err(|error| Error::io("write", output, error))?;
+    let report = encoded?;
     mapped.check_unchanged(&before)?;
+    // Its pages are given back while the disk takes the last bytes, not after that.
+    drop(mapped);
     file.commit()?;
     Ok(report)
 }

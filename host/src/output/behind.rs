@@ -1,0 +1,162 @@
+//! Writing in a thread of its own: who computes what is written does not wait while the operating
+//! system copies it and the disk takes it.
+
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// Bytes that are handed over at a time: enough for a write to be worth its call, and few enough for the
+/// processor's cache to still have them.
+const PIECE_BYTES: usize = 256 << 10;
+/// Pieces that are being filled, are waiting, or are being written; made when they are needed.
+const PIECES: usize = 8;
+
+/// Takes bytes for the thread that writes them.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    piece: Vec<u8>,
+    /// Pieces that have been made.
+    made: usize,
+    full: Sender<Vec<u8>>,
+    /// Pieces that have been written.
+    spares: Receiver<Vec<u8>>,
+}
+
+/// Runs `compute`, and meanwhile writes to `writer`, in order, what it gives to the [`Behind`]. Returns how
+/// the writing went and what `compute` returned.
+///
+/// When writing fails, so does the next write to the [`Behind`], with an error that only says so.
+pub(crate) fn write_behind<R>(
+    writer: &mut (impl Write + Send),
+    compute: impl FnOnce(&mut Behind) -> R,
+) -> (io::Result<()>, R) {
+    let (full, pieces) = channel::<Vec<u8>>();
+    let (done, spares) = channel();
+    std::thread::scope(|scope| {
+        let written = scope.spawn(move || {
+            for mut piece in pieces {
+                writer.write_all(&piece)?;
+                piece.clear();
+                // Once everything is computed nobody needs a spare.
+                let _ = done.send(piece);
+            }
+            writer.flush()
+        });
+        let mut behind = Behind { piece: Vec::with_capacity(PIECE_BYTES), made: 1, full, spares };
+        let computed = compute(&mut behind);
+        drop(behind);
+        let panicked = |_| Err(io::Error::other("the thread that writes panicked"));
+        (written.join().unwrap_or_else(panicked), computed)
+    })
+}
+
+impl Behind {
+    fn hand_over(&mut self) -> io::Result<()> {
+        let failed = || io::Error::other("an earlier write has failed");
+        let spare = match self.spares.try_recv() {
+            Ok(spare) => spare,
+            Err(_) if self.made < PIECES => {
+                self.made += 1;
+                Vec::with_capacity(PIECE_BYTES)
+            }
+            Err(_) => self.spares.recv().map_err(|_| failed())?,
+        };
+        let piece = std::mem::replace(&mut self.piece, spare);
+        self.full.send(piece).map_err(|_| failed())
+    }
+}
+
+impl Write for Behind {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(PIECE_BYTES - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..taken]);
+        if self.piece.len() == PIECE_BYTES {
+            self.hand_over()?;
+        }
+        Ok(taken)
+    }
+
+    /// Hands over what there is; it is written some time later.
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() { Ok(()) } else { self.hand_over() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes, a few at a time, and then fails.
+    struct Disk {
+        written: Vec<u8>,
+        room: usize,
+        is_flushed: bool,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(100_003).min(self.room - self.written.len());
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.written.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.is_flushed = true;
+            Ok(())
+        }
+    }
+
+    fn disk(room: usize) -> Disk {
+        Disk { written: Vec::new(), room, is_flushed: false }
+    }
+
+    fn bytes(count: usize) -> Vec<u8> {
+        (0..count as u32).map(|number| (number % 251) as u8).collect()
+    }
+
+    #[test]
+    fn all_bytes_arrive_in_order() {
+        let many = PIECES * PIECE_BYTES * 2 + 1;
+        for (count, step) in [(0, 1), (1, 1), (PIECE_BYTES, PIECE_BYTES), (many, 99_991)] {
+            let (mut disk, bytes) = (disk(usize::MAX), bytes(count));
+            let (written, computed) = write_behind(&mut disk, |behind| {
+                bytes.chunks(step).try_for_each(|part| behind.write_all(part))?;
+                behind.flush()
+            });
+            written.unwrap();
+            computed.unwrap();
+            assert!(disk.written == bytes && disk.is_flushed);
+        }
+    }
+
+    #[test]
+    fn a_full_disk_ends_the_computation_with_its_error() {
+        let mut disk = disk(3 * PIECE_BYTES + 5);
+        let piece = bytes(PIECE_BYTES);
+        let (written, computed) = write_behind(&mut disk, |behind| {
+            // Ends because writing fails, or never.
+            loop {
+                if let Err(error) = behind.write_all(&piece) {
+                    return error.to_string();
+                }
+            }
+        });
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(computed, "an earlier write has failed");
+        assert_eq!(disk.written.len(), 3 * PIECE_BYTES + 5);
+    }
+
+    #[test]
+    fn what_is_not_flushed_is_not_written() {
+        let mut disk = disk(usize::MAX);
+        let (written, computed) = write_behind(&mut disk, |behind| {
+            behind.write_all(b"some").unwrap();
+            Err::<(), &str>("no more")
+        });
+        written.unwrap();
+        assert_eq!(computed, Err("no more"));
+        assert!(disk.written.is_empty());
+    }
+}
