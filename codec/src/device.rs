@@ -182,6 +182,24 @@ pub struct ReferenceTask {
     pub operation: u32,
 }
 
+/// A rectangle of bytes to copy: rows of the same length at fixed distances.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RectangleTask {
+    /// Device address of its first byte.
+    pub from: u64,
+    /// Device address of where that goes.
+    pub to: u64,
+    /// From the begin of a row to the next one's; of no meaning where there is one row.
+    pub from_pitch: u32,
+    /// The same where they go.
+    pub to_pitch: u32,
+    /// Bytes of a row, less than 2^31.
+    pub width: u32,
+    /// Number of rows, less than 2^31.
+    pub rows: u32,
+}
+
 /// The shared memory of the kernel that reconstructs tiles, in bytes.
 pub mod tile_layout {
     use crate::constants::TILE_SIDE;

@@ -7,6 +7,7 @@
 //! - [`general`]: any plan of the format, loads straight from global memory, easy to audit;
 //! - [`mod@reference`]: adds the base to what was taken against it;
 //! - [`tiles`]: undoes the predictions and transforms of blocks that are coded in tiles;
+//! - [`rectangles`]: copies what is wanted of blocks of which parts are wanted;
 //! - [`grid`]: how thread blocks share the work of a launch.
 //!
 //! No lane reads outside its block or writes outside its block's output, whatever the bytes are.
@@ -27,6 +28,7 @@ pub mod grid;
 mod lanes;
 mod output;
 mod parts;
+pub mod rectangles;
 pub mod reference;
 mod ring;
 pub mod tiles;

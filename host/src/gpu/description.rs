@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use codec::device::{
-    BlockTask, KernelClasses, KernelTable, PlaneSpecs, ReferenceTask, TaskGroup, TileTask, status,
+    BlockTask, KernelClasses, KernelTable, PlaneSpecs, RectangleTask, ReferenceTask, TaskGroup,
+    TileTask, status,
 };
 
 use super::work::{Kernel, Work};
@@ -34,6 +35,7 @@ device_data! {
     KernelClasses: 6 * 8 + 4 * 4;
     TileTask: 3 * 8 + 6 * 4;
     ReferenceTask: 2 * 8 + 2 * 4;
+    RectangleTask: 2 * 8 + 4 * 4;
     u8: 1;
     KernelTable: 4 * 4096 + 4 * 256;
     PlaneSpecs: 8 + 8 + 4 * 8 + 2 * 4;
@@ -61,6 +63,7 @@ pub(super) struct Sections {
     pub(super) counters: Range<usize>,
     pub(super) tile_tasks: usize,
     pub(super) references: usize,
+    pub(super) copies: usize,
     modes: usize,
     class_lists: usize,
     length: usize,
@@ -129,6 +132,7 @@ impl Description {
             classes: places.of(&work.classes.records),
             tile_tasks: places.of(&work.tiles.tasks),
             references: places.of(&work.references),
+            copies: places.of(&work.copies),
             modes: places.of(&work.tiles.modes),
             class_lists: places.of(&work.classes.lists),
             length: places.0,
@@ -158,6 +162,10 @@ impl Description {
         self.work.references.len() as u32
     }
 
+    pub(super) fn copy_count(&self) -> u32 {
+        self.work.copies.len() as u32
+    }
+
     /// Writes it to `out`, which has [`Description::byte_len`] bytes, for device memory at `address`, with
     /// coded elements at `coded`. Returns the tensor and block of each status word.
     pub(super) fn write(
@@ -183,6 +191,7 @@ impl Description {
         put(sections.classes, bytes_of(&work.classes.records));
         put(sections.tile_tasks, bytes_of(&work.tiles.tasks));
         put(sections.references, bytes_of(&work.references));
+        put(sections.copies, bytes_of(&work.copies));
         put(modes, bytes_of(&work.tiles.modes));
         put(class_lists, bytes_of(&work.classes.lists));
         out[sections.counters.clone()].fill(0);

@@ -27,6 +27,7 @@ pub(crate) struct Engine {
     kernels: Kernels,
     tiles: Function,
     references: Function,
+    copies: Function,
     geometries: std::sync::Mutex<Geometries>,
     /// Pinned memory and streams that no load is using.
     pub(super) workspaces: Workspaces,
@@ -46,6 +47,7 @@ pub(crate) struct LaunchPlan {
     counters: (u64, usize),
     tiles: Option<SimpleLaunch>,
     references: Option<SimpleLaunch>,
+    copies: Option<SimpleLaunch>,
 }
 
 /// A launch of a kernel that takes tasks and their number.
@@ -60,6 +62,11 @@ struct SimpleLaunch {
 const REFERENCE_KERNEL: &str = "undo_references";
 /// Thread blocks of it for each multiprocessor: all that one has room for.
 const REFERENCE_BLOCKS_PER_MULTIPROCESSOR: u32 = 8;
+
+/// The kernel that copies what is wanted to its place.
+const COPY_KERNEL: &str = "copy_rectangles";
+/// Thread blocks of it for each multiprocessor: more than enough of them to keep the memory busy.
+const COPY_BLOCKS_PER_MULTIPROCESSOR: u32 = 4;
 
 /// The kernel that reconstructs tiles.
 const TILE_KERNEL: &str = "reconstruct_tiles";
@@ -100,7 +107,7 @@ impl Drop for Engine {
 impl LaunchPlan {
     /// Kernel launches that it takes.
     pub(crate) fn launch_count(&self) -> usize {
-        let after = [self.tiles.is_some(), self.references.is_some()];
+        let after = [self.tiles.is_some(), self.references.is_some(), self.copies.is_some()];
         self.launches.len() + after.into_iter().filter(|&is_there| is_there).count()
     }
 }
@@ -143,10 +150,12 @@ impl Engine {
         let kernels = Kernels::load()?;
         let (tiles, references) =
             (kernels.function(TILE_KERNEL)?, kernels.function(REFERENCE_KERNEL)?);
+        let copies = kernels.function(COPY_KERNEL)?;
         Ok(Self {
             kernels,
             tiles,
             references,
+            copies,
             geometries: Default::default(),
             workspaces: Workspaces::default(),
             context,
@@ -189,6 +198,7 @@ impl Engine {
         };
         let tile_tasks = described.tile_task_count();
         let references = described.reference_count();
+        let copies = described.copy_count();
         Ok(LaunchPlan {
             launches,
             tasks: at(sections.tasks),
@@ -204,6 +214,7 @@ impl Engine {
                 REFERENCE_BLOCKS_PER_MULTIPROCESSOR,
                 1,
             ),
+            copies: simple(sections.copies, copies, COPY_BLOCKS_PER_MULTIPROCESSOR, warps),
         })
     }
 
@@ -286,7 +297,11 @@ impl Engine {
             unsafe { prepared.function.launch(shape, stream, &mut arguments[..count])? };
         }
         let tile_bytes = tile_layout::bytes(THREADS / LANES as u32);
-        let simple = [(plan.tiles, self.tiles, tile_bytes), (plan.references, self.references, 0)];
+        let simple = [
+            (plan.tiles, self.tiles, tile_bytes),
+            (plan.references, self.references, 0),
+            (plan.copies, self.copies, 0),
+        ];
         for (launch, function, shared_bytes) in simple {
             let Some(SimpleLaunch { mut tasks, mut task_count, grid }) = launch else { continue };
             let mut arguments = [argument(&mut tasks), argument(&mut task_count)];

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use codec::constants::BLOCK_ALIGNMENT;
 use codec::device::staging::WarpMemory;
 use codec::device::{
-    BlockTask, KernelTable, PlaneSpecs, ReferenceTask, TaskGroup, TileTask, arrangement,
-    plane_kind, shared_layout,
+    BlockTask, KernelTable, PlaneSpecs, RectangleTask, ReferenceTask, TaskGroup, TileTask,
+    arrangement, plane_kind, shared_layout,
 };
 use codec::reference::packed;
 use codec::split::{ElementLayout, Width};
@@ -141,6 +141,8 @@ pub(crate) struct Work {
     pub(crate) references: Vec<ReferenceTask>,
     /// What planes by class take.
     pub(crate) classes: ClassWork,
+    /// What is copied to its place when everything else is done.
+    pub(crate) copies: Vec<RectangleTask>,
 }
 
 /// Tiles to reconstruct when their blocks have been decoded. All addresses that the device gives, of

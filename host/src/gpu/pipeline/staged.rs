@@ -1,10 +1,9 @@
 //! A batch in its slot: what lies where, and what is to be done with it.
 
-use cuda_driver::cust::stream::Stream;
+use codec::device::RectangleTask;
 
-use super::super::copies::copy_rectangle;
+use super::super::copies::add_tasks;
 use super::super::work::Request;
-use crate::error::Result;
 use crate::load::{Batch, Place, Run};
 
 /// Memory for blocks of which parts are wanted.
@@ -52,26 +51,18 @@ pub(super) fn requests(
     requests
 }
 
-/// Queues the copies of what is wanted from scratch memory to the output.
-pub(super) fn copy_parts(
-    batch: &Batch<'_>,
-    mut scratch: u64,
-    output: u64,
-    stream: &Stream,
-) -> Result<()> {
+/// The copies of what is wanted from scratch memory to the output.
+pub(super) fn copies(batch: &Batch<'_>, mut scratch: u64, output: u64) -> Vec<RectangleTask> {
+    let mut tasks = Vec::new();
     for piece in &batch.pieces {
+        let part = &piece.part;
         for run in &piece.runs {
             let Place::Scratch(bytes) = run.place else { continue };
-            let part = &piece.part;
             for rectangle in part.rows.rectangles(&part.bytes_of(&run.blocks)) {
-                // SAFETY: the blocks of the run lie at `scratch`, and rectangles within them and within
-                // the slice; both stay until the lane has waited for its stream.
-                unsafe {
-                    copy_rectangle(&rectangle, &part.rows, scratch, output + part.out, stream)?;
-                }
+                add_tasks(&rectangle, &part.rows, (scratch, output + part.out), &mut tasks);
             }
             scratch += bytes;
         }
     }
-    Ok(())
+    tasks
 }

@@ -11,7 +11,7 @@ use super::super::engine::{PreparedWork, check_statuses};
 use super::super::intervals::Intervals;
 use super::super::work::Work;
 use super::super::workspace::{LANES, Lane, PIECE_BYTES, STAGING_BYTES, Workspace};
-use super::staged::{copy_parts, requests, scratch_bytes};
+use super::staged::{copies, requests, scratch_bytes};
 use super::{Shared, Target, Transfer};
 use crate::error::{Error, Result};
 use crate::load::{BLOCK_ALIGNMENT, Batch, Check, PAGE_BYTES, Piece, Span};
@@ -213,7 +213,9 @@ impl Worker<'_, '_, '_> {
         let staging = lane.address();
         let work = |scratch| {
             let requests = requests(batch, staging, output, scratch);
-            Work::new(&checkpoint.index, &requests, &checkpoint.kernel_tables)
+            let mut work = Work::new(&checkpoint.index, &requests, &checkpoint.kernel_tables)?;
+            work.copies = copies(batch, scratch, output);
+            Ok::<_, Error>(work)
         };
         let parts_bytes = scratch_bytes(batch).next_multiple_of(256);
         let mut scratch = lane.scratch(parts_bytes)?;
@@ -231,7 +233,6 @@ impl Worker<'_, '_, '_> {
             lane.record(0)?;
             // SAFETY: what is prepared is kept until `finish` has waited; for the rest see below.
             unsafe { engine.launch(prepared.plan(), &lane.stream)? };
-            copy_parts(batch, scratch, output, &lane.stream)?;
             lane.record(1)?;
             return Ok(Statuses::Apart(prepared));
         }
@@ -245,7 +246,6 @@ impl Worker<'_, '_, '_> {
         lane.record(0)?;
         // SAFETY: staging, scratch and output stay until `finish` has waited for the stream.
         unsafe { engine.launch(&plan, &lane.stream)? };
-        copy_parts(batch, scratch, output, &lane.stream)?;
         let (from, length) = (address + sections.status.start as u64, sections.status.len());
         // SAFETY: the status words are part of the description.
         unsafe { pieces.fetch_statuses(number, from, length, &lane.stream)? };
