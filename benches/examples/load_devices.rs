@@ -125,10 +125,15 @@ fn measure(
             let report = loaded.report();
             let stages = report.stages.map_or(String::new(), |stages| {
                 format!(
-                    ", reading {:.4}, comparing {:.4}, waiting for copies {:.4}, decoding {:.4}",
+                    ", reading {:.4}, comparing {:.4}, waiting for copies {:.4}, describing {:.4}, queueing {:.4}, \
+                     waiting for kernels {:.4}; allocating {:.4}, decoding {:.4}",
                     stages.read_seconds,
                     stages.checksum_seconds,
                     stages.copy_wait_seconds,
+                    stages.describe_seconds,
+                    stages.queue_seconds,
+                    stages.decode_wait_seconds,
+                    stages.allocate_seconds,
                     stages.decode_seconds
                 )
             });

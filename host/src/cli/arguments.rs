@@ -259,8 +259,8 @@ Examples:
 
 JSON keys: command, file, device, device_seconds, runs (seconds, open_seconds, file_bytes, tensor_bytes,
 tensors, threads, pinned_bytes, device_bytes, checksums, stages with allocate_seconds, setup_seconds,
-read_seconds, checksum_seconds, copy_wait_seconds and decode_seconds, null on the CPU), compared,
-host_peak_bytes. With --resident: command, file, device, device_seconds, open_seconds, seconds,
+read_seconds, checksum_seconds, copy_wait_seconds, describe_seconds, queue_seconds,
+decode_wait_seconds and decode_seconds, null on the CPU), compared, host_peak_bytes. With --resident: command, file, device, device_seconds, open_seconds, seconds,
 compressed_bytes, device_bytes, tensor_bytes, host_peak_bytes.
 ")]
 pub(super) struct Load {

@@ -22,6 +22,7 @@ mod resident;
 mod tables;
 mod tensor;
 mod timing;
+mod tuning;
 mod work;
 mod workspace;
 

@@ -36,6 +36,6 @@ pub(super) fn decode_parts(
     let output = allocate(total, "the decoded tensors")?;
     // SAFETY: the output is new and has room for all parts: every byte of a tensor is written by the
     // kernels, whose status words are checked before this returns; the gaps between are never read.
-    unsafe { transfer.run(Target::Decoded(output.as_device_ptr().as_raw()))? };
+    unsafe { transfer.run(Target::Decoded, output.as_device_ptr().as_raw())? };
     Ok(output)
 }

@@ -172,7 +172,7 @@ impl Resident {
         let payload = allocate(transfer.file_bytes(), "compressed tensors")?;
         let start = payload.as_device_ptr().as_raw();
         // SAFETY: the memory is new, and has room for all that is read of the file.
-        unsafe { transfer.run(Target::Payload(start))? };
+        unsafe { transfer.run(Target::Payload, start)? };
         let mut places = HashMap::new();
         let mut at = start;
         for piece in transfer.batches().iter().flat_map(|batch| &batch.pieces) {

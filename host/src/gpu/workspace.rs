@@ -17,15 +17,10 @@ use cuda_driver::raw::{
 use memmap2::MmapMut;
 
 use super::device::{driver, gpu};
+use super::tuning::Tuning;
 use crate::error::{Error, Result};
 use crate::load::PAGE_BYTES;
 
-/// Pinned memory of a piece: it holds any chunk that a writer makes, with the rest of its first and
-/// last page. A processor's core has a thread's pieces in its own cache or nearly so, which is what
-/// reading is fast with: bytes go to memory once less.
-pub(super) const PIECE_BYTES: usize = 3 << 19;
-/// Pieces of a thread: one to fill while others are on their way.
-const PIECES: usize = 3;
 /// Lanes of a thread: one is filled while the other's kernels run.
 pub(super) const LANES: usize = 2;
 /// Device memory of a lane for a batch and the description of its work. Larger ones only make the
@@ -36,8 +31,11 @@ pub(super) const MOST_BLOCKS: usize = 4096;
 
 const STATUS_BYTES: usize = MOST_BLOCKS * size_of::<u32>();
 const PIECES_AT: usize = (LANES * STATUS_BYTES).next_multiple_of(PAGE_BYTES);
+
 /// Pinned memory of a workspace.
-pub(super) const PINNED_BYTES: usize = PIECES_AT + PIECES * PIECE_BYTES;
+pub(super) fn pinned_bytes(tuning: &Tuning) -> usize {
+    PIECES_AT + tuning.pieces * tuning.piece_bytes
+}
 
 /// Pinned memory begins with a page, as direct reads need it.
 pub(super) struct Pinned(ManuallyDrop<MmapMut>);
@@ -164,33 +162,39 @@ impl Drop for Lane {
 /// Pieces of pinned memory, filled in turn, and places for the lanes' status words.
 pub(super) struct Pieces {
     pinned: Pinned,
+    piece_bytes: usize,
     turn: usize,
-    /// Behind each piece's copy.
-    copied: [Event; PIECES],
-    is_under_way: [bool; PIECES],
+    /// Behind each piece's copy, and whether that is under way.
+    copied: Vec<(Event, bool)>,
 }
 
 impl Pieces {
     fn new() -> Result<Self> {
-        let event = || {
-            let flags = EventFlags::DISABLE_TIMING;
-            Event::new(flags).map_err(gpu("make an event"))
+        let tuning = Tuning::get()?;
+        let event = |_| {
+            let event = Event::new(EventFlags::DISABLE_TIMING).map_err(gpu("make an event"))?;
+            Ok((event, false))
         };
         Ok(Self {
-            pinned: Pinned::new(PINNED_BYTES)?,
+            pinned: Pinned::new(pinned_bytes(tuning))?,
+            piece_bytes: tuning.piece_bytes,
             turn: 0,
-            copied: [event()?, event()?, event()?],
-            is_under_way: [false; PIECES],
+            copied: (0..tuning.pieces).map(event).collect::<Result<_>>()?,
         })
     }
 
-    /// The memory of the next piece, [`PIECE_BYTES`] from the beginning of a page on, when the copy
-    /// that it was last used for is done. The time that this took is added to `waited`.
+    /// Bytes of a piece.
+    pub(super) fn piece_bytes(&self) -> usize {
+        self.piece_bytes
+    }
+
+    /// The memory of the next piece, from the beginning of a page on, when the copy that it was last
+    /// used for is done. The time that this took is added to `waited`.
     pub(super) fn next(&mut self, waited: &mut Duration) -> Result<&mut [u8]> {
-        self.turn = (self.turn + 1) % PIECES;
+        self.turn = (self.turn + 1) % self.copied.len();
         self.settle(self.turn, waited)?;
         let at = self.place();
-        Ok(&mut self.pinned.bytes_mut()[at..at + PIECE_BYTES])
+        Ok(&mut self.pinned.bytes_mut()[at..at + self.piece_bytes])
     }
 
     /// Queues a copy of `bytes` of the piece in turn to `address`.
@@ -212,20 +216,22 @@ impl Pieces {
             cuMemcpyHtoDAsync_v2(address, from.as_ptr().cast(), from.len(), stream.as_inner())
         };
         driver(copied, "copy compressed blocks")?;
-        self.copied[self.turn].record(stream).map_err(gpu("record an event"))?;
-        self.is_under_way[self.turn] = true;
+        let (event, is_under_way) = &mut self.copied[self.turn];
+        event.record(stream).map_err(gpu("record an event"))?;
+        *is_under_way = true;
         Ok(())
     }
 
     /// Waits for all copies.
     pub(super) fn settle_all(&mut self, waited: &mut Duration) -> Result<()> {
-        (0..PIECES).try_for_each(|piece| self.settle(piece, waited))
+        (0..self.copied.len()).try_for_each(|piece| self.settle(piece, waited))
     }
 
     fn settle(&mut self, piece: usize, waited: &mut Duration) -> Result<()> {
-        if std::mem::take(&mut self.is_under_way[piece]) {
+        let (event, is_under_way) = &mut self.copied[piece];
+        if std::mem::take(is_under_way) {
             let start = Instant::now();
-            self.copied[piece].synchronize().map_err(gpu("copy compressed blocks"))?;
+            event.synchronize().map_err(gpu("copy compressed blocks"))?;
             *waited += start.elapsed();
         }
         Ok(())
@@ -258,7 +264,7 @@ impl Pieces {
 
     /// Where the piece in turn begins.
     fn place(&self) -> usize {
-        PIECES_AT + self.turn * PIECE_BYTES
+        PIECES_AT + self.turn * self.piece_bytes
     }
 }
 

@@ -186,6 +186,28 @@ fn batches_of_group<'a>(
     Ok(batches)
 }
 
+/// The same pieces, the last `count` batches cut in halves and the last half of these once more, so that
+/// threads that take one after the other end at about the same time.
+pub(crate) fn with_small_ones_last(mut batches: Vec<Batch<'_>>, count: usize) -> Vec<Batch<'_>> {
+    let last = batches.split_off(batches.len().saturating_sub(count));
+    let middle = last.len() / 2;
+    for (number, batch) in last.into_iter().enumerate() {
+        let parts = if number < middle { 2 } else { 4 };
+        let pieces = batch.pieces.len().div_ceil(parts).max(1);
+        let mut left = batch.pieces.into_iter().peekable();
+        while left.peek().is_some() {
+            let mut part = Batch::default();
+            for piece in left.by_ref().take(pieces) {
+                let cost = piece.cost();
+                part.push(piece, &cost);
+            }
+            part.lay_out();
+            batches.push(part);
+        }
+    }
+    batches
+}
+
 impl Batch<'_> {
     fn fits(&self, piece: &Piece<'_>, cost: &Cost, limits: &Limits) -> bool {
         let staged = self.staged_bytes + cost.staged_bytes + self.room_before(piece) + PAGE_BYTES;

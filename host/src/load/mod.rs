@@ -12,6 +12,7 @@ mod tests;
 
 pub(crate) use batches::{
     BLOCK_ALIGNMENT, Batch, Check, Limits, PAGE_BYTES, Part, Piece, Place, Run, Span, batches,
+    with_small_ones_last,
 };
 pub(crate) use loaded::load_selection;
 pub use loaded::{LoadLayout, LoadedCheckpoint, TensorLayout};

@@ -31,7 +31,7 @@ pub struct LoadReport {
 #[derive(Debug, Clone, Copy, Serialize)]
 #[non_exhaustive]
 pub struct StageTimes {
-    /// To allocate memory for the tensors, before anything else.
+    /// To allocate memory for the tensors, while the first bytes are read.
     pub allocate_seconds: f64,
     /// Until the first thread had its pinned memory; next to nothing where it is still there from the
     /// load before.
@@ -42,6 +42,12 @@ pub struct StageTimes {
     pub checksum_seconds: f64,
     /// That a thread waited for copies to the device, on average.
     pub copy_wait_seconds: f64,
+    /// That a thread spent in writing down what the kernels have to do, on average.
+    pub describe_seconds: f64,
+    /// That a thread spent in queueing copies and kernels, on average.
+    pub queue_seconds: f64,
+    /// That a thread waited for kernels and the copies before them, on average.
+    pub decode_wait_seconds: f64,
     /// In which at least one batch was being decoded.
     pub decode_seconds: f64,
 }

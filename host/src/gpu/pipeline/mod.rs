@@ -6,12 +6,13 @@
 //! on the bus or being decoded, the other is filled. Streams of all threads overlap, so that the bus is
 //! never waiting for a kernel.
 
+mod checks;
 mod staged;
 mod worker;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use cuda_driver::cust::event::{Event, EventFlags};
@@ -21,29 +22,25 @@ use self::worker::Times;
 use super::device::gpu;
 use super::engine::Engine;
 use super::intervals::covered_seconds;
-use super::workspace::{MOST_BLOCKS, PIECE_BYTES, PINNED_BYTES, STAGING_BYTES};
+use super::tuning::Tuning;
+use super::workspace::{MOST_BLOCKS, STAGING_BYTES, pinned_bytes};
 use crate::decode::Checkpoint;
 use crate::error::{Error, Result};
-use crate::load::{Batch, Limits, LoadOptions, PAGE_BYTES, Part, batches};
+use crate::load::{Batch, Limits, LoadOptions, PAGE_BYTES, Part, batches, with_small_ones_last};
 use crate::mapped::Reader;
 
 /// Of a lane's memory, what payload and base may take; the rest is for the description of the work.
 const STAGED_BYTES: usize = STAGING_BYTES / 8 * 7;
 /// So that the memory for parts of tensors stays small.
 const MOST_DECODED_BYTES: u64 = 64 << 20;
-/// Batches of little are no smaller than this: a chunk and its base have to fit.
-const LEAST_BATCH_BYTES: usize = 5 << 19;
-/// Batches that each thread gets of little, so that none has much more to do than another.
-const BATCHES_PER_THREAD: usize = 3;
 
 /// Where what is read goes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Target {
-    /// It is decoded to device memory at this address.
-    Decoded(u64),
-    /// It goes to device memory at this address as it is: of each batch the payload, one after the
-    /// other.
-    Payload(u64),
+    /// It is decoded.
+    Decoded,
+    /// It stays as it is: of each batch the payload, one after the other.
+    Payload,
 }
 
 /// How a transfer went.
@@ -62,6 +59,11 @@ pub(super) struct Transferred {
     pub(super) checksum_seconds: f64,
     /// Seconds that threads waited for copies, all together.
     pub(super) copy_wait_seconds: f64,
+    /// Seconds that threads said what kernels are to do, queued them and copies, and waited for them, all
+    /// together.
+    pub(super) describe_seconds: f64,
+    pub(super) queue_seconds: f64,
+    pub(super) decode_wait_seconds: f64,
     /// Seconds in which at least one kernel was under way.
     pub(super) decode_seconds: f64,
 }
@@ -71,6 +73,7 @@ pub(super) struct Transfer<'a> {
     engine: &'a Engine,
     checkpoint: &'a Checkpoint,
     options: &'a LoadOptions,
+    tuning: &'static Tuning,
     batches: Vec<Batch<'a>>,
     /// For each batch, the bytes of payload before it.
     payload_before: Vec<u64>,
@@ -82,6 +85,8 @@ struct Shared<'t, 'a> {
     transfer: &'t Transfer<'a>,
     reader: Reader<'a>,
     target: Target,
+    /// The target's first byte on the device, as soon as there is memory for it; none when there isn't.
+    address: OnceLock<Option<u64>>,
     /// When everything began, by the device's clock.
     origin: Event,
     next: AtomicUsize,
@@ -104,17 +109,22 @@ impl<'a> Transfer<'a> {
                 detail: format!("loading takes at least {}", LoadOptions::MIN_PINNED_BYTES),
             });
         }
-        let threads = options.threads_of_each(1).min(options.pinned_bytes / PINNED_BYTES);
+        let tuning = Tuning::get()?;
+        let threads = options.threads_of_each(1).min(options.pinned_bytes / pinned_bytes(tuning));
         // Little is cut into so many batches that all threads have some.
         let stored: u64 = parts.iter().map(|part| part.tensor.encoded_bytes()).sum();
-        let even = usize::try_from(stored).unwrap_or(usize::MAX) / (BATCHES_PER_THREAD * threads);
+        let even =
+            usize::try_from(stored).unwrap_or(usize::MAX) / (tuning.batches_per_thread * threads);
         let limits = Limits {
-            staged_bytes: even.clamp(LEAST_BATCH_BYTES, STAGED_BYTES),
-            piece_bytes: PIECE_BYTES - 2 * PAGE_BYTES,
+            staged_bytes: even
+                .clamp(tuning.least_batch_bytes, tuning.batch_bytes)
+                .min(STAGED_BYTES),
+            piece_bytes: tuning.piece_bytes - 2 * PAGE_BYTES,
             blocks: MOST_BLOCKS,
             decoded_bytes: MOST_DECODED_BYTES,
         };
         let batches = batches(parts, options.checksums, &limits)?;
+        let batches = with_small_ones_last(batches, tuning.last_batches * threads);
         let mut sum = 0;
         let before = |batch: &Batch<'_>| {
             sum += batch.read_bytes();
@@ -122,7 +132,7 @@ impl<'a> Transfer<'a> {
         };
         let payload_before = batches.iter().map(before).collect();
         let threads = threads.min(batches.len()).max(1);
-        Ok(Self { engine, checkpoint, options, batches, payload_before, threads })
+        Ok(Self { engine, checkpoint, options, tuning, batches, payload_before, threads })
     }
 
     /// Bytes that are read of the file.
@@ -134,19 +144,19 @@ impl<'a> Transfer<'a> {
         &self.batches
     }
 
-    /// Transfers everything; when this returns, the device is done.
+    /// Transfers everything to device memory at `address`; when this returns, the device is done.
     ///
     /// # Safety
     ///
-    /// The target is device memory of the engine's context with room for all parts (or for
+    /// There is device memory of the engine's context with room for all parts (or for
     /// [`Transfer::file_bytes`]), which nobody uses meanwhile.
-    pub(super) unsafe fn run(&self, target: Target) -> Result<Transferred> {
+    pub(super) unsafe fn run(&self, target: Target, address: u64) -> Result<Transferred> {
         // SAFETY: the caller's promise.
-        unsafe { self.run_and(target, || {}) }
+        unsafe { self.run_and(target, || Ok(address), || {}) }
     }
 
-    /// Transfers everything, and does `meanwhile` on the calling thread while the first batches are
-    /// being read.
+    /// Transfers everything to what `allocate` gives the address of. That is called on the calling
+    /// thread, and then `meanwhile`, while the first batches are being read.
     ///
     /// # Safety
     ///
@@ -154,6 +164,7 @@ impl<'a> Transfer<'a> {
     pub(super) unsafe fn run_and(
         &self,
         target: Target,
+        allocate: impl FnOnce() -> Result<u64>,
         meanwhile: impl FnOnce(),
     ) -> Result<Transferred> {
         self.engine.make_current()?;
@@ -165,6 +176,7 @@ impl<'a> Transfer<'a> {
             transfer: self,
             reader: self.checkpoint.reader(self.options.direct_io)?,
             target,
+            address: OnceLock::new(),
             origin,
             next: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
@@ -184,6 +196,9 @@ impl<'a> Transfer<'a> {
             };
             let workers: Vec<_> = (0..self.threads).map(work).collect();
             drop(sender);
+            let address = allocate().map_err(|error| shared.fail(error)).ok();
+            // Nobody else sets it.
+            let _ = shared.address.set(address);
             meanwhile();
             for bytes in done {
                 if let Some(progress) = progress {
@@ -200,6 +215,19 @@ impl<'a> Transfer<'a> {
 }
 
 impl Shared<'_, '_> {
+    /// Ends the transfer with this error, unless there is one already.
+    fn fail(&self, error: Error) {
+        self.failed.store(true, Ordering::Relaxed);
+        let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(error);
+    }
+
+    /// The target's address, which a thread waits for.
+    fn address(&self) -> Result<u64> {
+        let missing = || Error::Internal { detail: "there is nothing to load to".into() };
+        self.address.wait().ok_or_else(missing)
+    }
+
     fn outcome(self, start: Instant) -> Result<Transferred> {
         if let Some(error) = self.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
@@ -207,13 +235,16 @@ impl Shared<'_, '_> {
         let times = self.times.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(Transferred {
             file_bytes: self.transfer.file_bytes(),
-            pinned_bytes: (self.transfer.threads * PINNED_BYTES) as u64,
+            pinned_bytes: (self.transfer.threads * pinned_bytes(self.transfer.tuning)) as u64,
             device_bytes: times.device_bytes,
             threads: self.transfer.threads,
             setup_seconds: times.ready.map_or(0.0, |ready| (ready - start).as_secs_f64()),
             read_seconds: times.read_seconds,
             checksum_seconds: times.checksum_seconds,
             copy_wait_seconds: times.copy_wait_seconds,
+            describe_seconds: times.describe_seconds,
+            queue_seconds: times.queue_seconds,
+            decode_wait_seconds: times.decode_wait_seconds,
             decode_seconds: covered_seconds(times.decodes),
         })
     }

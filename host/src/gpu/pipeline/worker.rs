@@ -10,11 +10,12 @@ use super::super::device::gpu;
 use super::super::engine::{PreparedWork, check_statuses};
 use super::super::intervals::Intervals;
 use super::super::work::Work;
-use super::super::workspace::{LANES, Lane, PIECE_BYTES, STAGING_BYTES, Workspace};
+use super::super::workspace::{LANES, Lane, STAGING_BYTES, Workspace};
+use super::checks::Checks;
 use super::staged::{copies, requests, scratch_bytes};
 use super::{Shared, Target, Transfer};
 use crate::error::{Error, Result};
-use crate::load::{BLOCK_ALIGNMENT, Batch, Check, PAGE_BYTES, Piece, Span};
+use crate::load::{BLOCK_ALIGNMENT, Batch, PAGE_BYTES, Piece, Span};
 
 /// What threads have measured.
 #[derive(Default)]
@@ -22,6 +23,9 @@ pub(super) struct Times {
     pub(super) read_seconds: f64,
     pub(super) checksum_seconds: f64,
     pub(super) copy_wait_seconds: f64,
+    pub(super) describe_seconds: f64,
+    pub(super) queue_seconds: f64,
+    pub(super) decode_wait_seconds: f64,
     /// Begin and end of each batch's kernels, in milliseconds since the origin.
     pub(super) decodes: Vec<(f32, f32)>,
     /// When the first thread had its pinned memory.
@@ -39,8 +43,12 @@ struct Worker<'w, 't, 'a> {
     busy: [Option<Busy>; LANES],
     read_seconds: f64,
     checksum_seconds: f64,
-    /// What was waited for copies.
+    /// What was waited for copies, and for kernels.
     copy_wait: Duration,
+    decode_wait: Duration,
+    /// What it took to say what kernels are to do, and to queue them and copies.
+    describing: Duration,
+    queueing: Duration,
     decodes: Intervals<'w>,
 }
 
@@ -64,9 +72,7 @@ impl Shared<'_, '_> {
     /// One thread: batch after batch, until there are no more or somebody fails.
     pub(super) fn work(&self, done: Sender<u64>) {
         if let Err(error) = self.work_until_error(done) {
-            self.failed.store(true, Ordering::Relaxed);
-            let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
-            first.get_or_insert(error);
+            self.fail(error);
         }
     }
 
@@ -83,14 +89,23 @@ impl Shared<'_, '_> {
             read_seconds: 0.0,
             checksum_seconds: 0.0,
             copy_wait: Duration::ZERO,
+            decode_wait: Duration::ZERO,
+            describing: Duration::ZERO,
+            queueing: Duration::ZERO,
             decodes: Intervals::since(&self.origin),
         };
         worker.work()?;
-        let Worker { read_seconds, checksum_seconds, copy_wait, decodes, .. } = worker;
+        let Worker { read_seconds, checksum_seconds, decodes, .. } = worker;
+        let [copy_wait, decode_wait, describing, queueing] =
+            [worker.copy_wait, worker.decode_wait, worker.describing, worker.queueing]
+                .map(|time| time.as_secs_f64());
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         times.read_seconds += read_seconds;
         times.checksum_seconds += checksum_seconds;
-        times.copy_wait_seconds += copy_wait.as_secs_f64();
+        times.copy_wait_seconds += copy_wait;
+        times.decode_wait_seconds += decode_wait;
+        times.describe_seconds += describing;
+        times.queue_seconds += queueing;
         times.decodes.extend(decodes.into_vec());
         times.ready = times.ready.into_iter().chain([ready]).min();
         times.device_bytes += workspace.device_bytes();
@@ -121,7 +136,8 @@ impl Worker<'_, '_, '_> {
     fn start(&mut self, lane: usize, number: usize) -> Result<()> {
         let batch = &self.shared.transfer.batches[number];
         let statuses = match self.shared.target {
-            Target::Payload(start) => {
+            Target::Payload => {
+                let start = self.shared.address()?;
                 let mut address = start + self.shared.transfer.payload_before[number];
                 for span in &batch.spans {
                     self.read_span(lane, batch, span, address)?;
@@ -129,12 +145,13 @@ impl Worker<'_, '_, '_> {
                 }
                 Statuses::None
             }
-            Target::Decoded(output) => {
+            Target::Decoded => {
                 let staging = self.workspace.lanes[lane].address();
                 for span in &batch.spans {
                     self.read_span(lane, batch, span, staging + span.at as u64)?;
                 }
                 self.send_base(lane, batch)?;
+                let output = self.shared.address()?;
                 self.decode(lane, batch, output)?
             }
         };
@@ -143,7 +160,7 @@ impl Worker<'_, '_, '_> {
     }
 
     /// Reads what follows one another in the file, piece by piece, and queues their copies to `address`.
-    /// Checksums are compared while the bytes are in the cache.
+    /// Checksums are compared in steps, while the bytes are in the cache.
     fn read_span(
         &mut self,
         lane: usize,
@@ -152,32 +169,40 @@ impl Worker<'_, '_, '_> {
         address: u64,
     ) -> Result<()> {
         let Workspace { lanes, pieces } = &mut *self.workspace;
+        let reader = &self.shared.reader;
+        // Few large reads are best around the page cache.
+        let step =
+            if reader.is_direct() { usize::MAX } else { self.shared.transfer.tuning.step_bytes };
         let mut left = &batch.pieces[span.pieces.clone()];
         let mut done = 0;
         while !left.is_empty() {
             let offset = span.offset + done as u64;
             // A read around the page cache takes whole pages.
             let at = (offset % PAGE_BYTES as u64) as usize;
-            let (now, later, bytes) = fitting(left, PIECE_BYTES - PAGE_BYTES - at);
+            let (now, later, bytes) = fitting(left, pieces.piece_bytes() - PAGE_BYTES - at);
             let memory = pieces.next(&mut self.copy_wait)?;
-            let start = Instant::now();
-            self.shared.reader.read(memory, at, offset, bytes)?;
-            let read = Instant::now();
-            let mut chunk_at = at;
-            for piece in now {
-                let part = &memory[chunk_at..chunk_at + piece.bytes];
-                match piece.check {
-                    Check::Not => {}
-                    Check::Read => piece.part.tensor.check_chunk(piece.chunk, part)?,
-                    Check::WholeChunk => drop(piece.part.tensor.chunk_bytes(piece.chunk)?),
+            let mut checks = Checks::new(now);
+            let mut filled = 0;
+            loop {
+                // Up to the end of a page, in the file as in memory.
+                let count = (step - (at + filled) % PAGE_BYTES).min(bytes - filled);
+                let start = Instant::now();
+                reader.read(memory, at + filled, offset + filled as u64, count)?;
+                let read = Instant::now();
+                checks.take(&memory[at + filled..][..count])?;
+                self.read_seconds += (read - start).as_secs_f64();
+                self.checksum_seconds += read.elapsed().as_secs_f64();
+                filled += count;
+                // Blocks may have no bytes, and are compared all the same.
+                if filled == bytes {
+                    break;
                 }
-                chunk_at += piece.bytes;
             }
-            self.read_seconds += (read - start).as_secs_f64();
-            self.checksum_seconds += read.elapsed().as_secs_f64();
+            let start = Instant::now();
             // SAFETY: the target has room for the batch, as `Transfer::run` and the batches' limits have
             // it, and nobody uses it before `finish` has waited; a lane that is dropped earlier waits too.
             unsafe { pieces.send(at..at + bytes, address + done as u64, &lanes[lane].stream)? };
+            self.queueing += start.elapsed();
             (left, done) = (later, done + bytes);
         }
         Ok(())
@@ -189,12 +214,13 @@ impl Worker<'_, '_, '_> {
         let stream = &lanes[lane].stream;
         let mut address = lanes[lane].address() + batch.base_at as u64;
         let runs = batch.pieces.iter().flat_map(|piece| &piece.runs);
-        let mut parts = runs.flat_map(|run| run.base.chunks(PIECE_BYTES)).peekable();
+        let piece_bytes = pieces.piece_bytes();
+        let mut parts = runs.flat_map(|run| run.base.chunks(piece_bytes)).peekable();
         let room = |part: &[u8]| part.len().next_multiple_of(BLOCK_ALIGNMENT as usize);
         while parts.peek().is_some() {
             let memory = pieces.next(&mut self.copy_wait)?;
             let mut filled = 0;
-            while let Some(part) = parts.next_if(|part| filled + room(part) <= PIECE_BYTES) {
+            while let Some(part) = parts.next_if(|part| filled + room(part) <= piece_bytes) {
                 memory[filled..][..part.len()].copy_from_slice(part);
                 filled += room(part);
             }
@@ -207,8 +233,12 @@ impl Worker<'_, '_, '_> {
 
     /// Says what the kernels are to do, and queues them.
     fn decode(&mut self, number: usize, batch: &Batch<'_>, output: u64) -> Result<Statuses> {
-        let Transfer { engine, checkpoint, .. } = self.shared.transfer;
+        let Transfer { engine, checkpoint, tuning, .. } = self.shared.transfer;
+        let record = |lane: &Lane, event| {
+            if tuning.with_times { lane.record(event) } else { Ok(()) }
+        };
         let Workspace { lanes, pieces } = &mut *self.workspace;
+        let start = Instant::now();
         let lane = &mut lanes[number];
         let staging = lane.address();
         let work = |scratch| {
@@ -227,29 +257,34 @@ impl Worker<'_, '_, '_> {
         }
         let at = batch.staged_bytes.next_multiple_of(256);
         let bytes = described.byte_len();
-        if bytes > PIECE_BYTES || at + bytes > STAGING_BYTES {
+        if bytes > pieces.piece_bytes() || at + bytes > STAGING_BYTES {
             // Thousands of tables, or tiles by class.
             let prepared = Box::new(engine.prepare(work(scratch)?, &lane.stream)?);
-            lane.record(0)?;
+            record(lane, 0)?;
             // SAFETY: what is prepared is kept until `finish` has waited; for the rest see below.
             unsafe { engine.launch(prepared.plan(), &lane.stream)? };
-            lane.record(1)?;
+            record(lane, 1)?;
             return Ok(Statuses::Apart(prepared));
         }
         let address = staging + at as u64;
         let plan = engine.plan(&described, address)?;
+        self.describing += start.elapsed();
         let memory = pieces.next(&mut self.copy_wait)?;
+        let start = Instant::now();
         let (sections, blocks) =
             described.write(address, scratch + parts_bytes, &mut memory[..bytes]);
+        self.describing += start.elapsed();
+        let start = Instant::now();
         // SAFETY: there is room for it, as looked at above.
         unsafe { pieces.send(0..bytes, address, &lane.stream)? };
-        lane.record(0)?;
+        record(lane, 0)?;
         // SAFETY: staging, scratch and output stay until `finish` has waited for the stream.
         unsafe { engine.launch(&plan, &lane.stream)? };
         let (from, length) = (address + sections.status.start as u64, sections.status.len());
         // SAFETY: the status words are part of the description.
         unsafe { pieces.fetch_statuses(number, from, length, &lane.stream)? };
-        lane.record(1)?;
+        record(lane, 1)?;
+        self.queueing += start.elapsed();
         Ok(Statuses::Pinned(blocks))
     }
 
@@ -258,20 +293,22 @@ impl Worker<'_, '_, '_> {
     fn finish(&mut self, lane: usize) -> Result<()> {
         let Some(busy) = self.busy[lane].take() else { return Ok(()) };
         let Workspace { lanes, pieces } = &*self.workspace;
-        let Transfer { engine, checkpoint, .. } = self.shared.transfer;
+        let Transfer { engine, checkpoint, tuning, .. } = self.shared.transfer;
         let Lane { stream, events, .. } = &lanes[lane];
+        let start = Instant::now();
         stream.synchronize().map_err(gpu("decode"))?;
+        self.decode_wait += start.elapsed();
+        let has_kernels = !matches!(busy.statuses, Statuses::None);
+        if has_kernels && tuning.with_times {
+            self.decodes.add(events)?;
+        }
         match busy.statuses {
             Statuses::None => {}
             Statuses::Pinned(blocks) => {
-                self.decodes.add(events)?;
                 let statuses = pieces.statuses(lane, blocks.len() * size_of::<u32>());
                 check_statuses(statuses, &blocks, &checkpoint.index)?;
             }
-            Statuses::Apart(work) => {
-                self.decodes.add(events)?;
-                engine.check(&work, &checkpoint.index)?;
-            }
+            Statuses::Apart(work) => engine.check(&work, &checkpoint.index)?,
         }
         // Nobody listens any more when the calling thread has ended.
         let _ = self.done.send(busy.wanted_bytes);
