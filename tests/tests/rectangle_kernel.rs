@@ -55,27 +55,32 @@ impl Rectangle {
     }
 }
 
+/// The bytes of a source and a destination.
+struct Copied {
+    source: Vec<u8>,
+    target: Vec<u8>,
+}
+
 /// Runs all rectangles in one launch in which nothing but their bytes may be accessed, and compares.
 fn check(rectangles: &[Rectangle], (blocks, warps): (u32, u32), lane_order: LaneOrder) {
-    let found = run(rectangles, (blocks, warps), lane_order);
-    for (rectangle, (source, found)) in
-        rectangles.iter().zip(found.unwrap_or_else(|error| panic!("{error}")))
-    {
-        let mut expected = vec![UNTOUCHED; found.len()];
+    let copied = run(rectangles, (blocks, warps), lane_order);
+    let copied = copied.unwrap_or_else(|error| panic!("{error}"));
+    for (rectangle, Copied { source, target }) in rectangles.iter().zip(copied) {
+        let mut expected = vec![UNTOUCHED; target.len()];
         let from = rectangle.rows(rectangle.from, rectangle.from_pitch);
         for (from, to) in from.zip(rectangle.rows(rectangle.to, rectangle.to_pitch)) {
             expected[to].copy_from_slice(&source[from]);
         }
-        assert!(found == expected, "{rectangle:?}");
+        assert!(target == expected, "{rectangle:?}");
     }
 }
 
-/// The bytes of source and destination of each, afterwards.
+/// What each source and destination holds afterwards.
 fn run(
     rectangles: &[Rectangle],
     (blocks, warps): (u32, u32),
     lane_order: LaneOrder,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EmulationError> {
+) -> Result<Vec<Copied>, EmulationError> {
     let memory = |rectangle: &Rectangle| {
         let source = rectangle.room(rectangle.from, rectangle.from_pitch);
         let target = rectangle.room(rectangle.to, rectangle.to_pitch);
@@ -116,7 +121,11 @@ fn run(
     let (tasks_at, count) = (tasks.as_ptr(), tasks.len() as u32);
     // SAFETY: everything lives on; the emulator refuses whatever lies outside of it.
     launch(&grid, move || unsafe { copy_rectangles(tasks_at, count) })?;
-    Ok(memory.iter().map(|(source, target)| (source.bytes(), target.bytes())).collect())
+    let copied = |(source, target): &(Memory, Memory)| Copied {
+        source: source.bytes(),
+        target: target.bytes(),
+    };
+    Ok(memory.iter().map(copied).collect())
 }
 
 /// Lengths on both sides of units, of the least number of them, and of what a warp takes at a time.

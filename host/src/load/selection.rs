@@ -16,6 +16,9 @@ use crate::error::{Error, Result, quoted};
 /// Tensors begin at multiples of this in what is loaded, in bytes.
 pub const TENSOR_ALIGNMENT: u64 = 256;
 
+/// Tensors for which it is worth it to have another thread.
+const GRAIN: usize = 256;
+
 /// A tensor that is to be loaded, and its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Selected<'a> {
@@ -54,7 +57,7 @@ impl<'a> Selection<'a> {
         let named = named(checkpoint, &options.tensors)?;
         let Some(slicer) = slicer else { return Ok(Self::whole(named)) };
         let slice = |tensor: &Tensor<'_>| slicer.slice(tensor);
-        let sliced: Result<Vec<_>> = named.par_iter().with_min_len(256).map(slice).collect();
+        let sliced: Result<Vec<_>> = named.par_iter().with_min_len(GRAIN).map(slice).collect();
         let mut selection = Self { tensors: Vec::with_capacity(named.len()), total: 0 };
         for (tensor, (rows, shape)) in named.into_iter().zip(sliced?) {
             selection.push(tensor, rows, shape.into());
@@ -80,7 +83,7 @@ impl<'a> Selection<'a> {
     }
 
     pub(crate) fn parts(&self) -> Vec<Part<'a>> {
-        self.tensors.iter().map(|tensor| tensor.part).collect()
+        self.tensors.par_iter().with_min_len(GRAIN).map(|tensor| tensor.part).collect()
     }
 
     /// Bytes of all tensors, without gaps.

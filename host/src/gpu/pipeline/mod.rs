@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use cuda_driver::cust::event::{Event, EventFlags};
 use cuda_driver::cust::stream::{Stream, StreamFlags};
+use rayon::prelude::*;
 
 use self::worker::Times;
 use super::device::gpu;
@@ -112,7 +113,8 @@ impl<'a> Transfer<'a> {
         let tuning = Tuning::get()?;
         let threads = options.threads_of_each(1).min(options.pinned_bytes / pinned_bytes(tuning));
         // Little is cut into so many batches that all threads have some.
-        let stored: u64 = parts.iter().map(|part| part.tensor.encoded_bytes()).sum();
+        let stored = parts.par_iter().with_min_len(256).map(|part| part.tensor.encoded_bytes());
+        let stored: u64 = stored.sum();
         let even =
             usize::try_from(stored).unwrap_or(usize::MAX) / (tuning.batches_per_thread * threads);
         let limits = Limits {
@@ -124,7 +126,10 @@ impl<'a> Transfer<'a> {
             decoded_bytes: MOST_DECODED_BYTES,
         };
         let batches = batches(parts, options.checksums, &limits)?;
-        let batches = with_small_ones_last(batches, tuning.last_batches * threads);
+        // Batches of little are small enough, and each brings its tables with it.
+        let is_little = even < tuning.batch_bytes;
+        let last = if is_little { 0 } else { tuning.last_batches * threads };
+        let batches = with_small_ones_last(batches, last);
         let mut sum = 0;
         let before = |batch: &Batch<'_>| {
             sum += batch.read_bytes();
