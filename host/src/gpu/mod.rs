@@ -19,10 +19,10 @@ mod memory;
 mod output;
 mod pipeline;
 mod resident;
+mod sizes;
 mod tables;
 mod tensor;
 mod timing;
-mod tuning;
 mod work;
 mod workspace;
 

@@ -88,6 +88,11 @@ impl Kernel {
         }
     }
 
+    /// Whether each symbol is an element of one byte.
+    pub(crate) fn has_symbols_of_bytes(&self) -> bool {
+        self.coding == Coding::Symbols && self.width == 1
+    }
+
     /// The name of its entry.
     pub(crate) fn name(&self) -> String {
         let (width, states) = (self.width, self.states_per_lane);

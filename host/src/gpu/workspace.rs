@@ -17,7 +17,7 @@ use cuda_driver::raw::{
 use memmap2::MmapMut;
 
 use super::device::{driver, gpu};
-use super::tuning::Tuning;
+use super::sizes::{PIECE_BYTES, PIECES};
 use crate::error::{Error, Result};
 use crate::load::PAGE_BYTES;
 
@@ -33,9 +33,7 @@ const STATUS_BYTES: usize = MOST_BLOCKS * size_of::<u32>();
 const PIECES_AT: usize = (LANES * STATUS_BYTES).next_multiple_of(PAGE_BYTES);
 
 /// Pinned memory of a workspace.
-pub(super) fn pinned_bytes(tuning: &Tuning) -> usize {
-    PIECES_AT + tuning.pieces * tuning.piece_bytes
-}
+pub(super) const PINNED_BYTES: usize = PIECES_AT + PIECES * PIECE_BYTES;
 
 /// Pinned memory begins with a page, as direct reads need it.
 pub(super) struct Pinned(ManuallyDrop<MmapMut>);
@@ -162,7 +160,6 @@ impl Drop for Lane {
 /// Pieces of pinned memory, filled in turn, and places for the lanes' status words.
 pub(super) struct Pieces {
     pinned: Pinned,
-    piece_bytes: usize,
     turn: usize,
     /// Behind each piece's copy, and whether that is under way.
     copied: Vec<(Event, bool)>,
@@ -170,22 +167,15 @@ pub(super) struct Pieces {
 
 impl Pieces {
     fn new() -> Result<Self> {
-        let tuning = Tuning::get()?;
         let event = |_| {
             let event = Event::new(EventFlags::DISABLE_TIMING).map_err(gpu("make an event"))?;
             Ok((event, false))
         };
         Ok(Self {
-            pinned: Pinned::new(pinned_bytes(tuning))?,
-            piece_bytes: tuning.piece_bytes,
+            pinned: Pinned::new(PINNED_BYTES)?,
             turn: 0,
-            copied: (0..tuning.pieces).map(event).collect::<Result<_>>()?,
+            copied: (0..PIECES).map(event).collect::<Result<_>>()?,
         })
-    }
-
-    /// Bytes of a piece.
-    pub(super) fn piece_bytes(&self) -> usize {
-        self.piece_bytes
     }
 
     /// The memory of the next piece, from the beginning of a page on, when the copy that it was last
@@ -194,7 +184,7 @@ impl Pieces {
         self.turn = (self.turn + 1) % self.copied.len();
         self.settle(self.turn, waited)?;
         let at = self.place();
-        Ok(&mut self.pinned.bytes_mut()[at..at + self.piece_bytes])
+        Ok(&mut self.pinned.bytes_mut()[at..at + PIECE_BYTES])
     }
 
     /// Queues a copy of `bytes` of the piece in turn to `address`.
@@ -264,7 +254,7 @@ impl Pieces {
 
     /// Where the piece in turn begins.
     fn place(&self) -> usize {
-        PIECES_AT + self.turn * self.piece_bytes
+        PIECES_AT + self.turn * PIECE_BYTES
     }
 }
 

@@ -23,8 +23,8 @@ use self::worker::Times;
 use super::device::gpu;
 use super::engine::Engine;
 use super::intervals::covered_seconds;
-use super::tuning::Tuning;
-use super::workspace::{MOST_BLOCKS, STAGING_BYTES, pinned_bytes};
+use super::sizes::{BATCH_BYTES, BATCHES_PER_THREAD, LAST_BATCHES, LEAST_BATCH_BYTES, PIECE_BYTES};
+use super::workspace::{MOST_BLOCKS, PINNED_BYTES, STAGING_BYTES};
 use crate::decode::Checkpoint;
 use crate::error::{Error, Result};
 use crate::load::{Batch, Limits, LoadOptions, PAGE_BYTES, Part, batches, with_small_ones_last};
@@ -74,7 +74,6 @@ pub(super) struct Transfer<'a> {
     engine: &'a Engine,
     checkpoint: &'a Checkpoint,
     options: &'a LoadOptions,
-    tuning: &'static Tuning,
     batches: Vec<Batch<'a>>,
     /// For each batch, the bytes of payload before it.
     payload_before: Vec<u64>,
@@ -110,25 +109,21 @@ impl<'a> Transfer<'a> {
                 detail: format!("loading takes at least {}", LoadOptions::MIN_PINNED_BYTES),
             });
         }
-        let tuning = Tuning::get()?;
-        let threads = options.threads_of_each(1).min(options.pinned_bytes / pinned_bytes(tuning));
+        let threads = options.threads_of_each(1).min(options.pinned_bytes / PINNED_BYTES);
         // Little is cut into so many batches that all threads have some.
         let stored = parts.par_iter().with_min_len(256).map(|part| part.tensor.encoded_bytes());
         let stored: u64 = stored.sum();
-        let even =
-            usize::try_from(stored).unwrap_or(usize::MAX) / (tuning.batches_per_thread * threads);
+        let even = usize::try_from(stored).unwrap_or(usize::MAX) / (BATCHES_PER_THREAD * threads);
         let limits = Limits {
-            staged_bytes: even
-                .clamp(tuning.least_batch_bytes, tuning.batch_bytes)
-                .min(STAGED_BYTES),
-            piece_bytes: tuning.piece_bytes - 2 * PAGE_BYTES,
+            staged_bytes: even.clamp(LEAST_BATCH_BYTES, BATCH_BYTES).min(STAGED_BYTES),
+            piece_bytes: PIECE_BYTES - 2 * PAGE_BYTES,
             blocks: MOST_BLOCKS,
             decoded_bytes: MOST_DECODED_BYTES,
         };
         let batches = batches(parts, options.checksums, &limits)?;
         // Batches of little are small enough, and each brings its tables with it.
-        let is_little = even < tuning.batch_bytes;
-        let last = if is_little { 0 } else { tuning.last_batches * threads };
+        let is_little = even < BATCH_BYTES;
+        let last = if is_little { 0 } else { LAST_BATCHES * threads };
         let batches = with_small_ones_last(batches, last);
         let mut sum = 0;
         let before = |batch: &Batch<'_>| {
@@ -137,7 +132,7 @@ impl<'a> Transfer<'a> {
         };
         let payload_before = batches.iter().map(before).collect();
         let threads = threads.min(batches.len()).max(1);
-        Ok(Self { engine, checkpoint, options, tuning, batches, payload_before, threads })
+        Ok(Self { engine, checkpoint, options, batches, payload_before, threads })
     }
 
     /// Bytes that are read of the file.
@@ -240,7 +235,7 @@ impl Shared<'_, '_> {
         let times = self.times.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(Transferred {
             file_bytes: self.transfer.file_bytes(),
-            pinned_bytes: (self.transfer.threads * pinned_bytes(self.transfer.tuning)) as u64,
+            pinned_bytes: (self.transfer.threads * PINNED_BYTES) as u64,
             device_bytes: times.device_bytes,
             threads: self.transfer.threads,
             setup_seconds: times.ready.map_or(0.0, |ready| (ready - start).as_secs_f64()),

@@ -9,6 +9,7 @@ use super::super::description::Description;
 use super::super::device::gpu;
 use super::super::engine::{PreparedWork, check_statuses};
 use super::super::intervals::Intervals;
+use super::super::sizes::{PIECE_BYTES, STEP_BYTES};
 use super::super::work::Work;
 use super::super::workspace::{LANES, Lane, STAGING_BYTES, Workspace};
 use super::checks::Checks;
@@ -171,15 +172,14 @@ impl Worker<'_, '_, '_> {
         let Workspace { lanes, pieces } = &mut *self.workspace;
         let reader = &self.shared.reader;
         // Few large reads are best around the page cache.
-        let step =
-            if reader.is_direct() { usize::MAX } else { self.shared.transfer.tuning.step_bytes };
+        let step = if reader.is_direct() { usize::MAX } else { STEP_BYTES };
         let mut left = &batch.pieces[span.pieces.clone()];
         let mut done = 0;
         while !left.is_empty() {
             let offset = span.offset + done as u64;
             // A read around the page cache takes whole pages.
             let at = (offset % PAGE_BYTES as u64) as usize;
-            let (now, later, bytes) = fitting(left, pieces.piece_bytes() - PAGE_BYTES - at);
+            let (now, later, bytes) = fitting(left, PIECE_BYTES - PAGE_BYTES - at);
             let memory = pieces.next(&mut self.copy_wait)?;
             let mut checks = Checks::new(now);
             let mut filled = 0;
@@ -214,13 +214,12 @@ impl Worker<'_, '_, '_> {
         let stream = &lanes[lane].stream;
         let mut address = lanes[lane].address() + batch.base_at as u64;
         let runs = batch.pieces.iter().flat_map(|piece| &piece.runs);
-        let piece_bytes = pieces.piece_bytes();
-        let mut parts = runs.flat_map(|run| run.base.chunks(piece_bytes)).peekable();
+        let mut parts = runs.flat_map(|run| run.base.chunks(PIECE_BYTES)).peekable();
         let room = |part: &[u8]| part.len().next_multiple_of(BLOCK_ALIGNMENT as usize);
         while parts.peek().is_some() {
             let memory = pieces.next(&mut self.copy_wait)?;
             let mut filled = 0;
-            while let Some(part) = parts.next_if(|part| filled + room(part) <= piece_bytes) {
+            while let Some(part) = parts.next_if(|part| filled + room(part) <= PIECE_BYTES) {
                 memory[filled..][..part.len()].copy_from_slice(part);
                 filled += room(part);
             }
@@ -233,10 +232,7 @@ impl Worker<'_, '_, '_> {
 
     /// Says what the kernels are to do, and queues them.
     fn decode(&mut self, number: usize, batch: &Batch<'_>, output: u64) -> Result<Statuses> {
-        let Transfer { engine, checkpoint, tuning, .. } = self.shared.transfer;
-        let record = |lane: &Lane, event| {
-            if tuning.with_times { lane.record(event) } else { Ok(()) }
-        };
+        let Transfer { engine, checkpoint, .. } = self.shared.transfer;
         let Workspace { lanes, pieces } = &mut *self.workspace;
         let start = Instant::now();
         let lane = &mut lanes[number];
@@ -257,13 +253,13 @@ impl Worker<'_, '_, '_> {
         }
         let at = batch.staged_bytes.next_multiple_of(256);
         let bytes = described.byte_len();
-        if bytes > pieces.piece_bytes() || at + bytes > STAGING_BYTES {
+        if bytes > PIECE_BYTES || at + bytes > STAGING_BYTES {
             // Thousands of tables, or tiles by class.
             let prepared = Box::new(engine.prepare(work(scratch)?, &lane.stream)?);
-            record(lane, 0)?;
+            lane.record(0)?;
             // SAFETY: what is prepared is kept until `finish` has waited; for the rest see below.
             unsafe { engine.launch(prepared.plan(), &lane.stream)? };
-            record(lane, 1)?;
+            lane.record(1)?;
             return Ok(Statuses::Apart(prepared));
         }
         let address = staging + at as u64;
@@ -277,13 +273,13 @@ impl Worker<'_, '_, '_> {
         let start = Instant::now();
         // SAFETY: there is room for it, as looked at above.
         unsafe { pieces.send(0..bytes, address, &lane.stream)? };
-        record(lane, 0)?;
+        lane.record(0)?;
         // SAFETY: staging, scratch and output stay until `finish` has waited for the stream.
         unsafe { engine.launch(&plan, &lane.stream)? };
         let (from, length) = (address + sections.status.start as u64, sections.status.len());
         // SAFETY: the status words are part of the description.
         unsafe { pieces.fetch_statuses(number, from, length, &lane.stream)? };
-        record(lane, 1)?;
+        lane.record(1)?;
         self.queueing += start.elapsed();
         Ok(Statuses::Pinned(blocks))
     }
@@ -293,13 +289,13 @@ impl Worker<'_, '_, '_> {
     fn finish(&mut self, lane: usize) -> Result<()> {
         let Some(busy) = self.busy[lane].take() else { return Ok(()) };
         let Workspace { lanes, pieces } = &*self.workspace;
-        let Transfer { engine, checkpoint, tuning, .. } = self.shared.transfer;
+        let Transfer { engine, checkpoint, .. } = self.shared.transfer;
         let Lane { stream, events, .. } = &lanes[lane];
         let start = Instant::now();
         stream.synchronize().map_err(gpu("decode"))?;
         self.decode_wait += start.elapsed();
         let has_kernels = !matches!(busy.statuses, Statuses::None);
-        if has_kernels && tuning.with_times {
+        if has_kernels {
             self.decodes.add(events)?;
         }
         match busy.statuses {
