@@ -34,7 +34,7 @@ const MAX_WARPS_BY_CLASS: u32 = 16;
 /// see `docs/kernels.md`.
 fn max_blocks_per_multiprocessor(kernel: &Kernel, tasks: usize, multiprocessors: u32) -> u32 {
     const FEW_TASKS_PER_WARP: usize = 8;
-    const MANY_TASKS_PER_WARP: usize = 6;
+    const MANY_TASKS_PER_WARP: usize = 7;
     let warps = (4 * (THREADS / LANES as u32) * multiprocessors) as usize;
     let few_tasks = tasks < FEW_TASKS_PER_WARP * warps;
     let many_tasks = tasks >= MANY_TASKS_PER_WARP * warps;
