@@ -276,6 +276,16 @@ impl Lanes for Registers {
 
     #[inline]
     #[target_feature(enable = "avx2")]
+    unsafe fn unrotate(self) -> Self {
+        let highest = _mm256_set1_epi8(i8::MIN);
+        Self(self.0.map(|bytes| {
+            let right = _mm256_andnot_si256(highest, _mm256_srli_epi16::<1>(bytes));
+            _mm256_or_si256(right, _mm256_and_si256(highest, _mm256_slli_epi16::<7>(bytes)))
+        }))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
     unsafe fn store_runs_of_2(self, out: &mut [u8; 4 * LANES]) {
         let halves = _mm256_set1_epi32(0xFFFF);
         let parts = out.as_chunks_mut::<32>().0;
