@@ -227,15 +227,16 @@ unsafe fn decode_runs_of_bytes<L: Lanes, T: StreamStates<L>, const B: usize>(
     for start in (0..outs[0].len()).step_by(UNIT) {
         // SAFETY: the caller's promise.
         unsafe {
-            let mut quarters = [[L::from_array(&[0; LANES]); BYTES_RUN / QUARTER_STEPS]; B];
-            for number in 0..BYTES_RUN / QUARTER_STEPS {
-                let symbols =
-                    decode_quarter::<L, T, B>(&streams, &mut states, &mut taken, &mut padded);
-                for (quarters, symbols) in quarters.iter_mut().zip(symbols) {
-                    quarters[number] = if rotated { symbols.unrotate() } else { symbols };
+            let mut next =
+                || decode_quarter::<L, T, B>(&streams, &mut states, &mut taken, &mut padded);
+            let (first, second, third, fourth) = (next(), next(), next(), next());
+            for (b, out) in outs.iter_mut().enumerate() {
+                let mut quarters = [first[b], second[b], third[b], fourth[b]];
+                if rotated {
+                    for symbols in &mut quarters {
+                        *symbols = symbols.unrotate();
+                    }
                 }
-            }
-            for (quarters, out) in quarters.into_iter().zip(&mut outs) {
                 L::store_runs_of_16(quarters, chunk(&mut out[start..start + UNIT]));
             }
         }
