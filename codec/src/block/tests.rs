@@ -177,6 +177,41 @@ fn every_plan_comes_back_at_boundary_lengths() {
     }
 }
 
+#[test]
+fn blocks_that_are_decoded_together_keep_apart() {
+    for elements in [513, 2048, 5000] {
+        for spec in specs(elements) {
+            let width = spec.layout.width.bytes();
+            let even = weights(width, elements);
+            // Other bytes, most of them the same, so that the tables have frequencies beyond a byte.
+            let mut uneven: Vec<u8> = even.iter().rev().copied().collect();
+            let most = uneven.len() - uneven.len() / 8 / width * width;
+            uneven[..most].fill(0x5A);
+            let blocks = [even, uneven].map(|data| {
+                let tables = tables(&spec, &data);
+                let block = encode(&spec, &tables, &data);
+                (data, tables, block)
+            });
+            let inputs = blocks.each_ref().map(|(_, tables, block)| BlockInput {
+                tables: core::array::from_fn(|plane| tables.decode[plane].as_ref()),
+                bytes: block,
+            });
+            for level in Level::available() {
+                for order in [[0, 1], [1, 0]] {
+                    let mut outs = [(); 2].map(|()| vec![0x55; spec.decoded_bytes()]);
+                    let mut buffers = [PieceBuffers::default(), PieceBuffers::default()];
+                    let inputs = order.map(|at| inputs[at]);
+                    let parts = outs.each_mut().map(|out| &mut out[..]);
+                    assert!(level.decode_blocks(&spec, inputs, &mut buffers, parts));
+                    for (at, out) in order.into_iter().zip(outs) {
+                        assert!(out == blocks[at].0, "{} {spec:?}", level.name());
+                    }
+                }
+            }
+        }
+    }
+}
+
 const BLOCK_ALIGNMENT_BYTES: usize = crate::constants::BLOCK_ALIGNMENT;
 
 #[test]

@@ -217,7 +217,7 @@ impl Lanes for Registers {
         Self(self.0.map(|states| {
             let slots = _mm256_and_si256(states, slot);
             // SAFETY: each index is below the table's size.
-            unsafe { _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), slots) }
+            unsafe { entries_at(table.as_ptr().cast(), slots) }
         }))
     }
 
@@ -272,6 +272,16 @@ impl Lanes for Registers {
             _mm256_movemask_ps(_mm256_castsi256_ps(reached)) as u8
         });
         u32::from_le_bytes(parts)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn unrotate(self) -> Self {
+        let highest = _mm256_set1_epi8(i8::MIN);
+        Self(self.0.map(|bytes| {
+            let right = _mm256_andnot_si256(highest, _mm256_srli_epi16::<1>(bytes));
+            _mm256_or_si256(right, _mm256_and_si256(highest, _mm256_slli_epi16::<7>(bytes)))
+        }))
     }
 
     #[inline]
@@ -488,6 +498,32 @@ impl Lanes for Registers {
             store(_mm256_shuffle_epi8(ranks, both), out);
         }
     }
+}
+
+/// The numbers of `table` at the positions `at`, loaded one by one: AMD's gathers, and Intel's with the
+/// microcode against Downfall, are slower.
+///
+/// # Safety
+///
+/// Each of these can be read.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn entries_at(table: *const i32, at: __m256i) -> __m256i {
+    let [low, high] = [_mm256_castsi256_si128(at), _mm256_extracti128_si256::<1>(at)];
+    let four = |at: __m128i| {
+        let (first, second) = (_mm_cvtsi128_si64(at) as u64, _mm_extract_epi64::<1>(at) as u64);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let entry = |number: u64| *table.add(number as usize);
+            _mm_set_epi32(
+                entry(second >> 32),
+                entry(second & 0xFFFF_FFFF),
+                entry(first >> 32),
+                entry(first & 0xFFFF_FFFF),
+            )
+        }
+    };
+    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(four(low)), four(high))
 }
 
 /// Byte `AT` of each number.

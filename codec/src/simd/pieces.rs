@@ -2,11 +2,14 @@
 //! elements from all planes.
 
 use super::lanes::Lanes;
-use super::stream::{MAX_GROUP_SYMBOLS, Stream, decode as decode_streams};
+use super::stream::{
+    MAX_GROUP_SYMBOLS, Stream, decode as decode_streams, decode_bytes as decode_byte_streams,
+    decode_nibbles as decode_nibble_streams,
+};
 use crate::block::{BlockLayout, BlockSpec, BlockTables, Part, PlaneCoding};
 use crate::constants::{ESCAPE_SYMBOL, LANES, MAX_STATES_PER_LANE, MAX_WIDTH, RANKS};
 use crate::pair::{Escape, RankValues};
-use crate::split::{ElementLayout, merge_nibbles, merge_rows, replace_top_byte};
+use crate::split::{ElementLayout, Width, merge_nibbles, merge_rows, replace_top_byte};
 
 /// Elements of a piece, the last one aside: a whole number of groups, whatever the plan.
 const PIECE_ELEMENTS: usize = 2048;
@@ -71,12 +74,18 @@ pub(super) unsafe fn decode<L: Lanes, const B: usize>(
 ) -> bool {
     let sizes = outs.each_ref().map(|out| out.len());
     assert_eq!(sizes, [spec.decoded_bytes(); B], "output of another size than the block");
-    let mut planes: [Planes<'_, L>; B] = core::array::from_fn(|_| Planes::new(spec));
-    for ((planes, block), buffers) in planes.iter_mut().zip(blocks).zip(&mut *buffers) {
+    let mut planes: [Planes<'_>; B] = core::array::from_fn(|_| Planes::new(spec));
+    let mut streams = [const { [const { None }; MAX_WIDTH] }; B];
+    for b in 0..B {
         // SAFETY: the caller's promise.
-        if !unsafe { planes.open(spec, block, buffers) } {
+        if !unsafe { planes[b].open::<L>(spec, blocks[b], &mut streams[b], &mut buffers[b]) } {
             return false;
         }
+    }
+    if let (Width::One, Source::Symbols) = (spec.layout.width, &planes[0].sources[0]) {
+        let streams = streams.each_mut().map(|[stream, ..]| stream_of(stream));
+        // SAFETY: the caller's promise.
+        return unsafe { decode_bytes(spec.layout, streams, buffers, outs) };
     }
     let width = spec.layout.width.bytes();
     let mut start = 0;
@@ -84,12 +93,15 @@ pub(super) unsafe fn decode<L: Lanes, const B: usize>(
         let left = spec.elements - start;
         let last = left <= MAX_PIECE_ELEMENTS;
         let piece = Piece { start, elements: if last { left } else { PIECE_ELEMENTS }, last };
+        let mut outs =
+            outs.each_mut().map(|out| &mut out[start * width..][..piece.elements * width]);
         // SAFETY: the caller's promise.
-        unsafe { decode_symbols(&mut planes, piece, buffers) };
-        for ((planes, buffers), out) in planes.iter_mut().zip(&mut *buffers).zip(&mut outs) {
-            let out = &mut out[start * width..][..piece.elements * width];
+        let merged = unsafe { decode_piece(&planes, &mut streams, piece, buffers, &mut outs) };
+        for b in 0..B {
             // SAFETY: the caller's promise.
-            if !unsafe { planes.merge_piece(piece, buffers, out) } {
+            let right =
+                unsafe { planes[b].finish(piece, merged, &streams[b], &mut buffers[b], outs[b]) };
+            if !right {
                 return false;
             }
         }
@@ -98,32 +110,92 @@ pub(super) unsafe fn decode<L: Lanes, const B: usize>(
     planes.iter().all(|planes| planes.escapes.is_empty())
 }
 
-/// The symbols of a piece, from every stream of a plane at once.
+/// Blocks whose symbols are their elements: these go to the output at once.
+///
+/// # Safety
+///
+/// See [`decode`].
 #[inline(always)]
-unsafe fn decode_symbols<L: Lanes, const B: usize>(
-    planes: &mut [Planes<'_, L>; B],
-    piece: Piece,
+unsafe fn decode_bytes<L: Lanes, const B: usize>(
+    layout: ElementLayout,
+    mut streams: [&mut Stream<'_, L>; B],
     buffers: &mut [PieceBuffers; B],
-) {
-    for plane in 0..planes[0].width {
-        let count = match planes[0].sources[plane] {
-            Source::Constant | Source::Raw(_) => continue,
-            Source::Symbols(_) => piece.elements,
-            Source::Pairs(_) | Source::Nibbles(..) => piece.elements.div_ceil(2),
-        };
-        let streams = planes.each_mut().map(|planes| planes.sources[plane].stream());
-        let streams = streams.map(|stream| stream.expect("blocks with the same description"));
-        let room = count.next_multiple_of(streams[0].group_symbols());
-        let symbols = buffers.each_mut().map(|buffers| &mut buffers.symbols[plane][..room]);
-        // SAFETY: the caller's promise.
-        unsafe { decode_streams(streams, symbols) };
+    mut outs: [&mut [u8]; B],
+) -> bool {
+    let group = streams[0].group_symbols();
+    let whole = outs[0].len() - outs[0].len() % group;
+    let parts = outs.each_mut().map(|out| &mut out[..whole]);
+    let mut rest = buffers.each_mut().map(|buffers| &mut buffers.symbols[0][..group]);
+    // SAFETY: the caller's promise.
+    unsafe {
+        decode_byte_streams(streams.each_mut().map(|stream| &mut **stream), parts, layout.rotated);
+        if whole < outs[0].len() {
+            let parts = rest.each_mut().map(|rest| &mut **rest);
+            let streams = streams.each_mut().map(|stream| &mut **stream);
+            decode_byte_streams(streams, parts, layout.rotated);
+        }
+        for (out, rest) in outs.iter_mut().zip(rest) {
+            let out = &mut out[whole..];
+            out.copy_from_slice(&rest[..out.len()]);
+        }
+        streams.iter().all(|stream| stream.finish(&mut []))
     }
 }
 
+/// The symbols of a piece, from every stream of a plane at once. Returns how many elements are in the
+/// output already, which those of nibbles are as far as these are not carried.
+///
+/// # Safety
+///
+/// See [`decode`].
+#[inline(always)]
+unsafe fn decode_piece<'a, L: Lanes, const B: usize>(
+    planes: &[Planes<'a>; B],
+    streams: &mut [[Option<Stream<'a, L>>; MAX_WIDTH]; B],
+    piece: Piece,
+    buffers: &mut [PieceBuffers; B],
+    outs: &mut [&mut [u8]; B],
+) -> usize {
+    for plane in 0..planes[0].width {
+        let count = match planes[0].sources[plane] {
+            Source::Constant | Source::Raw(_) => continue,
+            Source::Symbols => piece.elements,
+            Source::Pairs | Source::Nibbles(_) => piece.elements.div_ceil(2),
+        };
+        let streams = streams.each_mut().map(|streams| stream_of(&mut streams[plane]));
+        let group = streams[0].group_symbols();
+        let room = count.next_multiple_of(group);
+        let symbols = buffers.each_mut().map(|buffers| &mut buffers.symbols[plane][..room]);
+        if let Source::Nibbles(_) = planes[0].sources[plane] {
+            let complete = piece.elements - if piece.last { planes[0].carried } else { 0 };
+            let merged = complete - complete % (2 * group);
+            // SAFETY: the caller's promise.
+            unsafe {
+                decode_nibble_streams(
+                    streams,
+                    symbols,
+                    #[inline(always)]
+                    |b, first, symbols| {
+                        let (start, end) = (2 * first, 2 * (first + group));
+                        if let Some(out) = outs[b][..merged].get_mut(start..end) {
+                            let raw = planes[b].first_raw(piece.start + start);
+                            merge_nibbles(planes[b].layout, symbols, raw, out);
+                        }
+                    },
+                );
+            }
+            return merged;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { decode_streams(streams, symbols) };
+    }
+    0
+}
+
 /// The planes of a block that is being decoded.
-struct Planes<'a, L> {
+struct Planes<'a> {
     layout: ElementLayout,
-    sources: [Source<'a, L>; MAX_WIDTH],
+    sources: [Source<'a>; MAX_WIDTH],
     width: usize,
     ranks: &'a RankValues,
     /// Escapes that have not come up.
@@ -132,18 +204,20 @@ struct Planes<'a, L> {
 }
 
 /// Where a plane's bytes come from.
-enum Source<'a, L> {
+enum Source<'a> {
     /// All are the same; the plane's buffer is filled with them.
     Constant,
     /// Stored as they are.
     Raw(&'a [u8]),
-    Symbols(Stream<'a, L>),
-    Pairs(Stream<'a, L>),
-    /// High nibbles, and the raw low ones.
-    Nibbles(Stream<'a, L>, &'a [u8]),
+    /// A stream of bytes.
+    Symbols,
+    /// A stream of pairs.
+    Pairs,
+    /// A stream of high nibbles, and the raw low ones.
+    Nibbles(&'a [u8]),
 }
 
-impl<'a, L: Lanes> Planes<'a, L> {
+impl<'a> Planes<'a> {
     #[inline(always)]
     fn new(spec: &BlockSpec) -> Self {
         Self {
@@ -156,16 +230,17 @@ impl<'a, L: Lanes> Planes<'a, L> {
         }
     }
 
-    /// Finds the planes of a block, and returns whether they are all right.
+    /// Finds the planes of a block and their streams, and returns whether they are all right.
     ///
     /// # Safety
     ///
     /// See [`decode`].
     #[inline(always)]
-    unsafe fn open(
+    unsafe fn open<L: Lanes>(
         &mut self,
         spec: &BlockSpec,
         input: BlockInput<'a>,
+        streams: &mut [Option<Stream<'a, L>>; MAX_WIDTH],
         buffers: &mut PieceBuffers,
     ) -> bool {
         let BlockInput { tables, bytes: block } = input;
@@ -186,20 +261,21 @@ impl<'a, L: Lanes> Planes<'a, L> {
                     let states = &block[part.states_offset..part.words_offset];
                     let words = &block[part.words_offset..][..2 * part.words];
                     // SAFETY: the caller's promise.
-                    let stream = unsafe { Stream::new(part.shape, tables, states, words) };
-                    let Some(stream) = stream else { return false };
+                    streams[plane] = unsafe { Stream::new(part.shape, tables, states, words) };
+                    if streams[plane].is_none() {
+                        return false;
+                    }
                     match coding {
                         PlaneCoding::NibblePairs => {
-                            let raw = &block[part.raw_offset..][..part.raw_length];
-                            Source::Nibbles(stream, raw)
+                            Source::Nibbles(&block[part.raw_offset..][..part.raw_length])
                         }
                         PlaneCoding::Pairs => {
                             let escapes = &block[part.escapes_offset..][..4 * part.escapes];
                             self.escapes = escapes.as_chunks().0;
                             self.ranks = &tables.ranks;
-                            Source::Pairs(stream)
+                            Source::Pairs
                         }
-                        _ => Source::Symbols(stream),
+                        _ => Source::Symbols,
                     }
                 }
             };
@@ -207,59 +283,110 @@ impl<'a, L: Lanes> Planes<'a, L> {
         true
     }
 
-    /// Makes a piece's elements of its symbols and raw bytes, and returns whether it is all right.
+    /// The raw bytes of plane 0, or the raw nibbles, from element `start` on.
+    #[inline(always)]
+    fn first_raw(&self, start: usize) -> &'a [u8] {
+        match self.sources[0] {
+            Source::Raw(raw) => &raw[start..],
+            Source::Nibbles(raw) => &raw[start / 2..],
+            _ => &[],
+        }
+    }
+
+    /// Makes the elements from `start` on, as many as `out` has room for. `first_raw` is what
+    /// [`Planes::first_raw`] gives, made complete, and `rows` has what is in each plane's buffer, that of
+    /// pairs up to a multiple of [`LANES`].
     ///
     /// # Safety
     ///
     /// See [`decode`].
     #[inline(always)]
-    unsafe fn merge_piece(
+    unsafe fn merge<'r, L: Lanes>(
+        &'r self,
+        start: usize,
+        first_raw: &'r [u8],
+        mut rows: [&'r [u8]; MAX_WIDTH],
+        values: &'r mut [u8; ROOM],
+        out: &mut [u8],
+    ) {
+        let elements = out.len() / self.width;
+        if let Source::Nibbles(_) = self.sources[0] {
+            let pairs = elements.div_ceil(2);
+            merge_nibbles(self.layout, &rows[0][..pairs], &first_raw[..pairs], out);
+            return;
+        }
+        let rows = &mut rows[..self.width];
+        if let Source::Pairs = self.sources[self.width - 1] {
+            let row = &mut rows[self.width - 1];
+            let both = row.as_chunks().0.iter().zip(values.as_chunks_mut().0);
+            for (symbols, values) in both.take(elements.div_ceil(2 * LANES)) {
+                // SAFETY: the caller's promise.
+                unsafe { L::expand_pairs(self.ranks, symbols, values) };
+            }
+            *row = values;
+        }
+        for (plane, (row, source)) in rows.iter_mut().zip(&self.sources).enumerate() {
+            *row = match source {
+                Source::Raw(_) if plane == 0 => &first_raw[..elements],
+                Source::Raw(raw) => &raw[start..][..elements],
+                _ => &row[..elements],
+            };
+        }
+        merge_rows(self.layout, rows, out);
+    }
+
+    /// Makes the elements of a piece that have not been `merged`, fills in what is escaped, and returns
+    /// whether all is right.
+    ///
+    /// # Safety
+    ///
+    /// See [`decode`].
+    #[inline(always)]
+    unsafe fn finish<L: Lanes>(
         &mut self,
         piece: Piece,
+        merged: usize,
+        streams: &[Option<Stream<'a, L>>; MAX_WIDTH],
         buffers: &mut PieceBuffers,
         out: &mut [u8],
     ) -> bool {
         let PieceBuffers { symbols, values, first } = buffers;
         let mut carried = [0; MAX_STATES_PER_LANE * LANES * size_of::<u16>()];
         let carried = &mut carried[..if piece.last { self.carried } else { 0 }];
-        for (plane, source) in self.sources.iter_mut().enumerate().filter(|_| piece.last) {
+        for (plane, stream) in streams.iter().enumerate().filter(|_| piece.last) {
             let carried = if plane + 1 == self.width { &mut *carried } else { &mut [] };
             // SAFETY: the caller's promise.
-            if !source.stream().is_none_or(|stream| unsafe { stream.finish(carried) }) {
+            if stream.as_ref().is_some_and(|stream| !unsafe { stream.finish(carried) }) {
                 return false;
             }
         }
-        let pairs = piece.elements.div_ceil(2);
-        if let Source::Nibbles(_, raw) = self.sources[0] {
-            let raw = complete(&raw[piece.start / 2..], pairs, carried, first);
-            merge_nibbles(self.layout, &symbols[0][..pairs], raw, out);
-            return true;
-        }
-        let paired = matches!(self.sources[self.width - 1], Source::Pairs(_));
-        if paired {
-            let symbols = &symbols[self.width - 1];
-            for (symbols, values) in
-                symbols.as_chunks().0.iter().zip(values.as_chunks_mut().0).take(pairs.div_ceil(32))
-            {
-                // SAFETY: the caller's promise.
-                unsafe { L::expand_pairs(self.ranks, symbols, values) };
-            }
-        }
-        let mut rows: [&[u8]; MAX_WIDTH] = [&[]; MAX_WIDTH];
-        for (plane, (row, source)) in rows[..self.width].iter_mut().zip(&self.sources).enumerate() {
-            *row = match source {
-                // Done below.
-                Source::Raw(_) if plane == 0 => continue,
-                Source::Raw(raw) => &raw[piece.start..][..piece.elements],
-                Source::Pairs(_) => &values[..piece.elements],
-                _ => &symbols[plane][..piece.elements],
+        if merged < piece.elements {
+            let start = piece.start + merged;
+            let first_raw = match self.sources[0] {
+                Source::Nibbles(_) => {
+                    let pairs = (piece.elements - merged).div_ceil(2);
+                    complete(self.first_raw(start), pairs, carried, first)
+                }
+                Source::Raw(_) => {
+                    complete(self.first_raw(start), piece.elements - merged, carried, first)
+                }
+                _ => &[],
             };
+            let mut rows: [&[u8]; MAX_WIDTH] = [&[]; MAX_WIDTH];
+            for ((row, all), source) in rows.iter_mut().zip(&*symbols).zip(&self.sources) {
+                let per_symbol = match source {
+                    Source::Pairs | Source::Nibbles(_) => 2,
+                    _ => 1,
+                };
+                *row = &all[merged / per_symbol..];
+            }
+            let out = &mut out[merged * self.width..];
+            // SAFETY: the caller's promise.
+            unsafe { self.merge::<L>(start, first_raw, rows, values, out) };
         }
-        if let Source::Raw(raw) = self.sources[0] {
-            rows[0] = complete(&raw[piece.start..], piece.elements, carried, first);
-        }
-        merge_rows(self.layout, &rows[..self.width], out);
-        !paired || self.fill_in_escapes(piece, &symbols[self.width - 1][..pairs], out)
+        let last = self.width - 1;
+        let Source::Pairs = self.sources[last] else { return true };
+        self.fill_in_escapes(piece, &symbols[last][..piece.elements.div_ceil(2)], out)
     }
 
     /// Puts the values of escaped pairs in, and returns whether they are those that the symbols
@@ -297,14 +424,10 @@ impl<'a, L: Lanes> Planes<'a, L> {
     }
 }
 
-impl<'a, L> Source<'a, L> {
-    #[inline(always)]
-    fn stream(&mut self) -> Option<&mut Stream<'a, L>> {
-        match self {
-            Self::Constant | Self::Raw(_) => None,
-            Self::Symbols(stream) | Self::Pairs(stream) | Self::Nibbles(stream, _) => Some(stream),
-        }
-    }
+/// The stream of a plane that has one in all blocks, since they have the same description.
+#[inline(always)]
+fn stream_of<'s, 'a, L>(stream: &'s mut Option<Stream<'a, L>>) -> &'s mut Stream<'a, L> {
+    stream.as_mut().expect("blocks with the same description")
 }
 
 /// How many symbols announce an escape. Counted in bytes, of which a register holds many.

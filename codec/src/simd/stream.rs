@@ -5,15 +5,19 @@ use core::sync::atomic::{Ordering, compiler_fence};
 
 use super::lanes::{Lanes, STEP_WORD_BYTES};
 use crate::block::DecodeTables;
-use crate::constants::LANES;
+use crate::constants::{LANE_RUN_BYTES, LANES};
 use crate::rans::{StreamShape, advance, carried_by, is_first_state, needs_word, slot, take_word};
 
 /// Steps whose symbols share a 32-bit number in each lane.
 pub(super) const QUARTER_STEPS: usize = 4;
 /// Bytes of words that four steps take at most.
 const WINDOW: usize = QUARTER_STEPS * STEP_WORD_BYTES;
+/// Symbols of a run that are elements of one byte.
+const BYTES_RUN: usize = LANE_RUN_BYTES;
+/// Symbols of a run that are pairs of such elements' nibbles.
+const NIBBLES_RUN: usize = BYTES_RUN / 2;
 /// The most symbols of a group.
-pub(super) const MAX_GROUP_SYMBOLS: usize = 16 * LANES;
+pub(super) const MAX_GROUP_SYMBOLS: usize = BYTES_RUN * LANES;
 
 /// The states of a stream, in the form that steps take.
 ///
@@ -149,26 +153,106 @@ pub(super) unsafe fn decode<L: Lanes, const B: usize>(
     streams: [&mut Stream<'_, L>; B],
     outs: [&mut [u8]; B],
 ) {
+    let no_more = |_, _, _: &mut [u8]| {};
     // SAFETY: the caller's promise.
     unsafe {
         match (streams[0].run, streams[0].states_per_lane) {
-            (2, 1) => decode_runs::<L, InTurn<L, 1>, B, 2>(streams, outs),
-            (2, _) => decode_runs::<L, L::TwoStates, B, 2>(streams, outs),
-            (4, 1) => decode_runs::<L, InTurn<L, 1>, B, 4>(streams, outs),
-            (4, _) => decode_runs::<L, L::TwoStates, B, 4>(streams, outs),
-            (8, 1) => decode_runs::<L, InTurn<L, 1>, B, 8>(streams, outs),
-            (8, _) => decode_runs::<L, L::TwoStates, B, 8>(streams, outs),
-            (_, 1) => decode_runs::<L, InTurn<L, 1>, B, 16>(streams, outs),
-            (_, _) => decode_runs::<L, L::TwoStates, B, 16>(streams, outs),
+            (2, 1) => decode_runs::<L, InTurn<L, 1>, B, 2>(streams, outs, no_more),
+            (2, _) => decode_runs::<L, L::TwoStates, B, 2>(streams, outs, no_more),
+            (4, 1) => decode_runs::<L, InTurn<L, 1>, B, 4>(streams, outs, no_more),
+            (4, _) => decode_runs::<L, L::TwoStates, B, 4>(streams, outs, no_more),
+            (8, 1) => decode_runs::<L, InTurn<L, 1>, B, 8>(streams, outs, no_more),
+            (8, _) => decode_runs::<L, L::TwoStates, B, 8>(streams, outs, no_more),
+            _ => unreachable!("runs of 16 symbols are for `decode_bytes`"),
         }
     }
 }
 
-/// [`decode`] for runs of `RUN` symbols and states of the form `T`.
+/// [`decode`] for runs of eight symbols, calling `each_group` for each stream whenever a group of its
+/// symbols is in the output: with the number of the stream, that of the group's first symbol in the
+/// output, and the group. What it does overlaps with the steps that follow.
+///
+/// # Safety
+///
+/// See [`Stream::new`].
+#[inline(always)]
+pub(super) unsafe fn decode_nibbles<L: Lanes, const B: usize>(
+    streams: [&mut Stream<'_, L>; B],
+    outs: [&mut [u8]; B],
+    each_group: impl FnMut(usize, usize, &mut [u8]),
+) {
+    assert_eq!(streams[0].run, NIBBLES_RUN, "symbols that are not pairs of nibbles");
+    // SAFETY: the caller's promise.
+    unsafe {
+        match streams[0].states_per_lane {
+            1 => decode_runs::<L, InTurn<L, 1>, B, NIBBLES_RUN>(streams, outs, each_group),
+            _ => decode_runs::<L, L::TwoStates, B, NIBBLES_RUN>(streams, outs, each_group),
+        }
+    }
+}
+
+/// [`decode`] for runs of 16 symbols, which are elements themselves: rotated back where `rotated`.
+///
+/// # Safety
+///
+/// See [`Stream::new`].
+#[inline(always)]
+pub(super) unsafe fn decode_bytes<L: Lanes, const B: usize>(
+    streams: [&mut Stream<'_, L>; B],
+    outs: [&mut [u8]; B],
+    rotated: bool,
+) {
+    assert_eq!(streams[0].run, BYTES_RUN, "symbols that are not elements");
+    // SAFETY: the caller's promise.
+    unsafe {
+        match streams[0].states_per_lane {
+            1 => decode_runs_of_bytes::<L, InTurn<L, 1>, B>(streams, outs, rotated),
+            _ => decode_runs_of_bytes::<L, L::TwoStates, B>(streams, outs, rotated),
+        }
+    }
+}
+
+/// [`decode_bytes`] for states of the form `T`.
+#[inline(always)]
+unsafe fn decode_runs_of_bytes<L: Lanes, T: StreamStates<L>, const B: usize>(
+    mut streams: [&mut Stream<'_, L>; B],
+    mut outs: [&mut [u8]; B],
+    rotated: bool,
+) {
+    const UNIT: usize = LANES * BYTES_RUN;
+    // SAFETY: the caller's promise.
+    let mut states = streams.each_ref().map(|stream| unsafe { T::new(stream.at.states) });
+    let mut taken = streams.each_ref().map(|stream| stream.at.taken);
+    let mut padded = [const { MaybeUninit::uninit() }; B];
+    for start in (0..outs[0].len()).step_by(UNIT) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut next =
+                || decode_quarter::<L, T, B>(&streams, &mut states, &mut taken, &mut padded);
+            let (first, second, third, fourth) = (next(), next(), next(), next());
+            for (b, out) in outs.iter_mut().enumerate() {
+                let mut quarters = [first[b], second[b], third[b], fourth[b]];
+                if rotated {
+                    for symbols in &mut quarters {
+                        *symbols = symbols.unrotate();
+                    }
+                }
+                L::store_runs_of_16(quarters, chunk(&mut out[start..start + UNIT]));
+            }
+        }
+    }
+    for ((stream, states), taken) in streams.iter_mut().zip(states).zip(taken) {
+        // SAFETY: the caller's promise.
+        stream.at = Position { states: unsafe { states.into_lanes() }, taken };
+    }
+}
+
+/// [`decode`] for runs of `RUN` symbols and states of the form `T`, calling `each_unit` for every unit.
 #[inline(always)]
 unsafe fn decode_runs<L: Lanes, T: StreamStates<L>, const B: usize, const RUN: usize>(
     mut streams: [&mut Stream<'_, L>; B],
     mut outs: [&mut [u8]; B],
+    mut each_unit: impl FnMut(usize, usize, &mut [u8]),
 ) {
     let unit = LANES * RUN.max(QUARTER_STEPS);
     // Copies, so that states stay in registers.
@@ -183,19 +267,14 @@ unsafe fn decode_runs<L: Lanes, T: StreamStates<L>, const B: usize, const RUN: u
                 || decode_quarter::<L, T, B>(&streams, &mut states, &mut taken, &mut padded);
             let first = next();
             let second = if RUN > 4 { next() } else { first };
-            let third = if RUN > 8 { next() } else { first };
-            let fourth = if RUN > 8 { next() } else { first };
             for (b, out) in outs.iter_mut().enumerate() {
                 let out = &mut out[start..start + unit];
                 match RUN {
                     2 => first[b].store_runs_of_2(chunk(out)),
                     4 => first[b].store_runs_of_4(chunk(out)),
-                    8 => L::store_runs_of_8([first[b], second[b]], chunk(out)),
-                    _ => {
-                        let quarters = [first[b], second[b], third[b], fourth[b]];
-                        L::store_runs_of_16(quarters, chunk(out));
-                    }
+                    _ => L::store_runs_of_8([first[b], second[b]], chunk(out)),
                 }
+                each_unit(b, start, out);
             }
         }
     }

@@ -100,24 +100,86 @@ unsafe fn two_steps_each<const B: usize, const SMALL: bool>(
     // SAFETY: the caller's promise.
     let mut symbols = [unsafe { _mm512_setzero_si512() }; B];
     for b in 0..B {
-        let table = &tables[b].ordinals;
         let [first, second] = states[b].0;
         // SAFETY: the caller's promise.
-        unsafe {
-            let ordinals = ordinals(table, first.low, second.low);
-            let [first_entries, second_entries] = if SMALL {
-                small_entries(table, ordinals, first.low, second.low)
-            } else {
-                entries(table, ordinals, first.low, second.low)
-            };
-            let first = step(first, first_entries, &mut words[b]);
-            let second = step(second, second_entries, &mut words[b]);
-            states[b] = States([first, second]);
-            symbols[b] = translate(&table.symbols, ordinals);
+        symbols[b] = unsafe { ordinals(&tables[b].ordinals, first.low, second.low) };
+    }
+    keep_in_turn();
+    // SAFETY: the caller's promise.
+    unsafe {
+        if SMALL {
+            small_steps_each(states, tables, symbols, words);
+        } else {
+            steps_each(states, tables, symbols, words);
         }
-        keep_in_turn();
+    }
+    for b in 0..B {
+        // SAFETY: the caller's promise.
+        symbols[b] = unsafe { translate(&tables[b].ordinals.symbols, symbols[b]) };
     }
     symbols
+}
+
+/// Both states' steps of each stream, whose slots have these ordinals.
+///
+/// # Safety
+///
+/// See [`two_steps_each`].
+#[inline(always)]
+unsafe fn steps_each<const B: usize>(
+    states: &mut [States; B],
+    tables: [&DecodeTables; B],
+    ordinals: [__m512i; B],
+    words: &mut [*const u8; B],
+) {
+    for b in 0..B {
+        let [first, second] = states[b].0;
+        // SAFETY: the caller's promise; both steps of a stream take at most what can be read.
+        states[b] = unsafe {
+            let [first_entries, second_entries] =
+                entries(&tables[b].ordinals, ordinals[b], first.low, second.low);
+            let first = step(first, first_entries, &mut words[b]);
+            States([first, step(second, second_entries, &mut words[b])])
+        };
+        keep_in_turn();
+    }
+}
+
+/// [`steps_each`] for tables that are [`OrdinalTable::small`], all streams' first states before all second
+/// ones: a processor looks for an instruction that need not wait among few of those to come, fewer than
+/// two steps have. (Numbers that aren't small take so many registers that they would not stay in them.)
+///
+/// # Safety
+///
+/// See [`two_steps_each`].
+#[inline(always)]
+unsafe fn small_steps_each<const B: usize>(
+    states: &mut [States; B],
+    tables: [&DecodeTables; B],
+    ordinals: [__m512i; B],
+    words: &mut [*const u8; B],
+) {
+    // SAFETY: the caller's promise.
+    let none = unsafe { Entries::none() };
+    let (mut first, mut second) = ([none; B], [none; B]);
+    for b in 0..B {
+        let (table, States([one, two])) = (&tables[b].ordinals, states[b]);
+        // SAFETY: the caller's promise.
+        [first[b], second[b]] = unsafe { small_entries(table, ordinals[b], one.low, two.low) };
+    }
+    // Both steps of a stream take at most what can be read.
+    for b in 0..B {
+        let States([one, _]) = &mut states[b];
+        // SAFETY: the caller's promise.
+        *one = unsafe { step(*one, first[b], &mut words[b]) };
+    }
+    keep_in_turn();
+    for b in 0..B {
+        let States([_, two]) = &mut states[b];
+        // SAFETY: the caller's promise.
+        *two = unsafe { step(*two, second[b], &mut words[b]) };
+    }
+    keep_in_turn();
 }
 
 /// What a step needs to know of the slots of a state.
@@ -125,6 +187,14 @@ unsafe fn two_steps_each<const B: usize, const SMALL: bool>(
 struct Entries {
     frequencies: __m512i,
     offsets: __m512i,
+}
+
+impl Entries {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn none() -> Self {
+        Self { frequencies: _mm512_setzero_si512(), offsets: _mm512_setzero_si512() }
+    }
 }
 
 /// The entries of the slots that the low halves `first` and `second` of two states select, whose
@@ -215,13 +285,14 @@ unsafe fn step(state: Halves, entries: Entries, words: &mut *const u8) -> Halves
     const ABOVE_SLOT: i32 = (WORD_BITS - PROBABILITY_BITS) as i32;
     let quotients = _mm512_shldi_epi16::<ABOVE_SLOT>(state.high, state.low);
     let tops = _mm512_srli_epi16::<PROBABILITY_BITS>(state.high);
-    let low = _mm512_add_epi16(_mm512_mullo_epi16(frequencies, quotients), offsets);
+    let product = _mm512_mullo_epi16(frequencies, quotients);
+    let low = _mm512_add_epi16(product, offsets);
     let high = _mm512_add_epi16(
         _mm512_mulhi_epu16(frequencies, quotients),
         _mm512_mullo_epi16(frequencies, tops),
     );
-    // A sum that is below an addend has wrapped.
-    let carry = _mm512_min_epu16(_mm512_subs_epu16(offsets, low), _mm512_set1_epi16(1));
+    // The sum has wrapped where it lacks the product's highest bit, which an offset does not have.
+    let carry = _mm512_srli_epi16::<15>(_mm512_andnot_si512(low, product));
     let high = _mm512_add_epi16(high, carry);
     let takers = _mm512_testn_epi16_mask(high, high);
     // SAFETY: the caller's promise.
