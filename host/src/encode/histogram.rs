@@ -180,7 +180,8 @@ impl ByteCounter {
             let first = place_of_span(number, stride);
             for number in numbers.clone() {
                 // The others from all over: multiples of an odd number come to each place once.
-                let place = (first + number * (stride / 2 | 1)) & (stride - 1);
+                let apart = (stride / 2) | 1;
+                let place = (first + number * apart) & (stride - 1);
                 let span = spans.chunks(SPAN).nth(place).unwrap_or_default();
                 // One byte of each line of the cache, which has all of them fetched at the same time:
                 // spans lie apart, and a processor that counts is slow to see where it is going.
