@@ -8,7 +8,7 @@ use super::encode;
 use super::lanes::{ENCODE_TABLE_STRIDE, Lanes, NO_RANK};
 use super::mixed;
 use super::pieces::{self, BlockInput, PieceBuffers};
-use crate::block::{BlockError, BlockSpec, BlockTables, EncodeTables, PlaneClasses, PlaneCoding};
+use crate::block::{BlockError, BlockSpec, BlockTables, PlaneClasses, PlaneCoding};
 use crate::constants::{
     ALPHABET, ESCAPE_SYMBOL, LANES, PROBABILITY_BITS, STATE_LOWER_BOUND, TABLE_SIZE, WORD_BITS,
 };
@@ -18,7 +18,7 @@ use crate::split::ElementLayout;
 
 /// Lanes 0 to 15, and lanes 16 to 31.
 #[derive(Clone, Copy)]
-pub(super) struct Registers([__m512i; 2]);
+pub(super) struct Registers(pub(super) [__m512i; 2]);
 
 /// `task`, compiled for these instructions as far as it is inlined.
 #[target_feature(
@@ -40,22 +40,6 @@ pub(super) fn decode_blocks<const B: usize>(
 ) -> bool {
     // SAFETY: this function's instructions include those of `Registers`.
     unsafe { pieces::decode::<Registers, B>(spec, blocks, buffers, outs) }
-}
-
-/// [`encode::encode_block`], compiled for these instructions.
-#[target_feature(
-    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg,bmi1,bmi2,popcnt"
-)]
-pub(super) fn encode_block(
-    spec: &BlockSpec,
-    tables: (&EncodeTables<'_>, &PlaneClasses<'_, EncodeTable>),
-    elements: &[u8],
-    scratch: &mut [u8],
-    words: &mut [u16],
-    out: &mut [u8],
-) -> usize {
-    // SAFETY: this function's instructions include those of `Registers`.
-    unsafe { encode::encode_block::<Registers>(spec, tables, elements, scratch, words, out) }
 }
 
 /// [`mixed::decode_block`], compiled for these instructions.

@@ -17,6 +17,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod encode;
+#[cfg(target_arch = "x86_64")]
+mod encode_avx512;
 mod lanes;
 mod mixed;
 mod pieces;
@@ -183,7 +185,7 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Kind::Avx512 => unsafe {
-                avx512::encode_block(spec, tables, elements, scratch, words, out)
+                encode_avx512::encode_block(spec, tables, elements, scratch, words, out)
             },
         }
     }

@@ -178,6 +178,10 @@ impl<'a> TiledBlock<'a> {
 
     /// Makes coded elements (little-endian, as many as the block has elements) of `elements`
     /// (little-endian). Panics if one of them has another length.
+    ///
+    /// Inlined, so that a caller may have it compiled for the processor's vectors
+    /// ([`crate::simd::Level::run`]).
+    #[inline(always)]
     pub fn forward(&self, elements: &[u8], coded: &mut [u8]) {
         self.check_lengths(elements, coded);
         match self.coded_width {
@@ -187,6 +191,7 @@ impl<'a> TiledBlock<'a> {
         }
     }
 
+    #[inline(always)]
     fn forward_to<const W: usize>(&self, elements: &[u8], coded: &mut [[u8; W]]) {
         let mut values = [0; TILE_ELEMENTS];
         let mut coefficients = [0; SUB_BLOCK_ELEMENTS];
@@ -286,6 +291,7 @@ fn bytes_of<const W: usize>(number: u32) -> [u8; W] {
 }
 
 /// Takes a tile out of a block's little-endian `elements`.
+#[inline(always)]
 pub fn load_tile(
     grid: BlockGrid,
     format: NumberFormat,
@@ -300,6 +306,7 @@ pub fn load_tile(
     }
 }
 
+#[inline(always)]
 fn load<const W: usize>(
     grid: BlockGrid,
     format: NumberFormat,
@@ -318,6 +325,10 @@ fn load<const W: usize>(
 /// What is coded of a sub-block with this mode: one number for each of its elements, row by row,
 /// of 16 bits if it is transformed and of as many as an element has otherwise. Sub-blocks that are
 /// transformed must be whole, and have elements of one byte.
+///
+/// Inlined, so that a caller may have it compiled for the processor's vectors
+/// ([`crate::simd::Level::run`]).
+#[inline(always)]
 pub fn forward_sub_block(
     format: NumberFormat,
     values: &TileValues,
@@ -346,9 +357,13 @@ pub fn forward_sub_block(
         value(row, column)
     });
     transform_forward(transforms, &mut numbers);
-    for ((row, column), coded) in positions(8, 8).zip(coded) {
-        let place = 8 * transforms.0.place(row) + transforms.1.place(column);
-        *coded = fold_coefficient(numbers[place as usize]);
+    let folded = numbers.map(fold_coefficient);
+    let columns: [usize; SUB_BLOCK_SIDE] =
+        core::array::from_fn(|column| transforms.1.place(column as u32) as usize);
+    for (row, coded) in coded.as_chunks_mut::<SUB_BLOCK_SIDE>().0.iter_mut().enumerate() {
+        let place = transforms.0.place(row as u32) as usize;
+        let row = &folded.as_chunks::<SUB_BLOCK_SIDE>().0[place];
+        *coded = columns.map(|column| row[column]);
     }
 }
 
@@ -370,6 +385,7 @@ impl Eight for Line<'_> {
 }
 
 /// Transforms 8x8 numbers: rows, then columns.
+#[inline(always)]
 fn transform_forward(transforms: (Transform, Transform), numbers: &mut [i32; SUB_BLOCK_ELEMENTS]) {
     const SIDE: usize = SUB_BLOCK_SIDE;
     let mut columns: [[i32; SIDE]; SIDE] =

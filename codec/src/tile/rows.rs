@@ -26,6 +26,7 @@ struct Row {
 type Sums = [i32; SUB_BLOCK_SIDE];
 
 impl Row {
+    #[inline(always)]
     fn new(sub_block: SubBlock, row: u32, mode: Mode) -> Self {
         let row = sub_block.row + row;
         let (first, end) = (sub_block.column, sub_block.column + sub_block.width);
@@ -35,11 +36,13 @@ impl Row {
         Self { row, first, end, terms: mode.terms(), regular: reach.clamp(first, end) }
     }
 
+    #[inline(always)]
     fn at(&self, column: u32) -> usize {
         self.row as usize * TILE_SIDE + column as usize
     }
 
     /// The sums over neighbours for which `takes` holds.
+    #[inline(always)]
     fn sums(&self, values: &TileValues, takes: impl Fn(&Term) -> bool) -> Sums {
         let mut sums = Sums::default();
         for term in self.terms.iter().filter(|term| takes(term)) {
@@ -60,6 +63,7 @@ impl Row {
 }
 
 /// The residuals of a sub-block, row by row.
+#[inline(always)]
 pub(super) fn forward(
     format: NumberFormat,
     values: &TileValues,
@@ -111,6 +115,7 @@ pub(super) fn undo(
     }
 }
 
+#[inline(always)]
 fn predict_one(
     format: NumberFormat,
     mode: Mode,

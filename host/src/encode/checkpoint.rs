@@ -343,9 +343,13 @@ struct Window<'a> {
 
 impl<'a> Window<'a> {
     fn has_room_for(&self, blocks: &[&[u8]]) -> bool {
+        /// What one thread by itself takes at a time: as much as stays in its cache until it is coded.
+        const CACHED_BYTES: usize = 1 << 20;
+        // What is encoded doesn't depend on it: a segment is never cut.
+        let most = if rayon::current_num_threads() == 1 { CACHED_BYTES } else { WINDOW_BYTES };
         let bytes: usize = blocks.iter().map(|block| block.len()).sum();
         self.segments.is_empty()
-            || self.bytes + bytes <= WINDOW_BYTES && self.blocks + blocks.len() <= WINDOW_BLOCKS
+            || self.bytes + bytes <= most && self.blocks + blocks.len() <= WINDOW_BLOCKS
     }
 
     fn push(&mut self, segment: SegmentInput<'a>) {

@@ -4,11 +4,12 @@
 //! blocks go to the table that codes them in the fewest bits, tables are made anew from their
 //! blocks. Rows of embeddings differ in scale, so that blocks of one tensor differ as well.
 
-use codec::constants::{ALPHABET, PROBABILITY_BITS, TABLE_SIZE};
+use codec::constants::{ALPHABET, MAX_BLOCK_ELEMENTS, PROBABILITY_BITS, TABLE_SIZE};
 use rayon::prelude::*;
 
 use super::histogram::PlaneCounts;
 use super::tables::{NO_SLOT, SymbolBits, cost, stored_bits};
+use crate::simd::level;
 
 /// Numbers of groups that are tried after one.
 const GROUP_COUNTS: [usize; 4] = [2, 4, 8, 16];
@@ -91,9 +92,14 @@ fn assign(blocks: &[&PlaneCounts], groups: &[Group]) -> Vec<Group> {
     let costs: Vec<usize> = blocks
         .par_iter()
         .map(|counts| {
-            let costs = groups.iter().map(|group| cost(counts, &group.bits));
-            let nearest = costs.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
-            nearest.map_or(0, |(group, _)| group)
+            level().run(
+                #[inline(always)]
+                || {
+                    let costs = groups.iter().map(|group| cost(counts, &group.bits));
+                    let nearest = costs.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
+                    nearest.map_or(0, |(group, _)| group)
+                },
+            )
         })
         .collect();
     let mut members = vec![Vec::new(); groups.len()];
@@ -102,10 +108,7 @@ fn assign(blocks: &[&PlaneCounts], groups: &[Group]) -> Vec<Group> {
 }
 
 fn group_of(blocks: &[&PlaneCounts], members: Vec<usize>) -> Option<Group> {
-    let mut counts = [0u64; ALPHABET];
-    for &block in &members {
-        counts.iter_mut().zip(blocks[block]).for_each(|(sum, &count)| *sum += u64::from(count));
-    }
+    let counts = sum_of(blocks, &members);
     if counts.iter().filter(|&&count| count > 0).count() < 2 {
         return None;
     }
@@ -120,6 +123,27 @@ fn group_of(blocks: &[&PlaneCounts], members: Vec<usize>) -> Option<Group> {
         _ => (count * TABLE_SIZE as u64 / total) as u16,
     });
     Some(Group { bits, table_bits: stored_bits(&frequencies), counts, members })
+}
+
+/// The sum of the counts of `members`.
+fn sum_of(blocks: &[&PlaneCounts], members: &[usize]) -> [u64; ALPHABET] {
+    /// Blocks whose elements together 32 bits can count.
+    const MEMBERS: usize = u32::MAX as usize / MAX_BLOCK_ELEMENTS;
+    let mut sums = [0u64; ALPHABET];
+    for members in members.chunks(MEMBERS) {
+        let part = level().run(
+            #[inline(always)]
+            || {
+                let mut part = [0u32; ALPHABET];
+                for &block in members {
+                    part.iter_mut().zip(blocks[block]).for_each(|(sum, count)| *sum += count);
+                }
+                part
+            },
+        );
+        sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += u64::from(part));
+    }
+    sums
 }
 
 /// The mean value of a plane: for exponents, the scale of the block.

@@ -1,5 +1,8 @@
 //! Counts of byte values: estimated for planning, exact for tables.
 
+use std::hint::black_box;
+use std::ops::Range;
+
 use codec::constants::ALPHABET;
 use codec::split::{ElementLayout, Width, head_first_32};
 
@@ -14,6 +17,9 @@ const FEW_ELEMENTS: usize = 512;
 const EXACT_ELEMENTS: usize = 8192;
 /// Elements that are counted one after the other: enough for the processor to fetch ahead.
 const SPAN: usize = 1024;
+
+/// Bytes of a line of the processor's cache.
+const LINE_BYTES: usize = 64;
 
 /// Counts of all planes of a block of F32 elements that lie head first, plane 0 first.
 pub(crate) fn count_head_first(elements: &[u8]) -> Vec<PlaneCounts> {
@@ -35,7 +41,10 @@ pub(crate) fn estimate_planes(
     let rotation = u32::from(layout.rotated);
     match layout.width {
         Width::One => {
-            estimate(elements, stride, |e: [u8; 1]| e[0].rotate_left(rotation).to_le_bytes())
+            let counts = estimate_bytes(elements, stride);
+            vec![std::array::from_fn(|symbol| {
+                counts[usize::from((symbol as u8).rotate_right(rotation))]
+            })]
         }
         Width::Two => estimate(elements, stride, |e| {
             u16::from_le_bytes(e).rotate_left(rotation).to_le_bytes()
@@ -47,6 +56,30 @@ pub(crate) fn estimate_planes(
             u64::from_le_bytes(e).rotate_left(rotation).to_le_bytes()
         }),
     }
+}
+
+/// Which of `stride` spans is counted the `number`th time: not the same place each time, which might be
+/// the same columns of every row.
+const fn place_of_span(number: usize, stride: usize) -> usize {
+    number.wrapping_mul(0x9E37_79B9) >> 16 & (stride - 1)
+}
+
+/// [`estimate`] of elements that are a byte each.
+fn estimate_bytes(bytes: &[u8], stride: usize) -> PlaneCounts {
+    let mut counter = ByteCounter::default();
+    if is_exact(bytes.len(), stride) {
+        counter.add(bytes);
+        return counter.counts();
+    }
+    counter.add_spans(bytes, stride, 0..1);
+    let counts = counter.counts();
+    if counts.iter().filter(|&&count| count > 0).count() > 1 {
+        return counts.map(|count| count * stride as u32);
+    }
+    // See [`estimate`].
+    let mut counter = ByteCounter::default();
+    counter.add(bytes);
+    counter.counts()
 }
 
 fn estimate<const W: usize>(
@@ -69,9 +102,7 @@ fn estimate<const W: usize>(
         return counts.into_iter().map(sum).collect();
     }
     for (number, spans) in elements.chunks(SPAN * stride).enumerate() {
-        // Not the same place in each, which might be the same columns of every row.
-        let place = number.wrapping_mul(0x9E37_79B9) >> 16 & (stride - 1);
-        let span = spans.chunks(SPAN).nth(place).unwrap_or_default();
+        let span = spans.chunks(SPAN).nth(place_of_span(number, stride)).unwrap_or_default();
         count(&mut counts, span, &rotate);
     }
     let mut counts: Vec<PlaneCounts> = counts.into_iter().map(sum).collect();
@@ -121,38 +152,60 @@ fn sum([mut total, others @ ..]: [PlaneCounts; SETS]) -> PlaneCounts {
     total
 }
 
+/// Counts bytes, many at a time.
+pub(crate) struct ByteCounter(Box<[PlaneCounts; SETS]>);
+
+impl Default for ByteCounter {
+    fn default() -> Self {
+        Self(Box::new([[0; ALPHABET]; SETS]))
+    }
+}
+
+impl ByteCounter {
+    /// Adds the counts of `bytes`, of all of which together there are less than 2^32.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        let (eights, last) = bytes.as_chunks::<8>();
+        for eight in eights {
+            for (at, byte) in u64::from_le_bytes(*eight).to_le_bytes().into_iter().enumerate() {
+                self.0[at % SETS][usize::from(byte)] += 1;
+            }
+        }
+        last.iter().for_each(|&byte| self.0[0][usize::from(byte)] += 1);
+    }
+
+    /// Adds the counts of some of each `stride` spans (a power of two): of those with these `numbers`,
+    /// from 0 on, where number 0 is the one that [`estimate_planes`] counts.
+    pub(crate) fn add_spans(&mut self, bytes: &[u8], stride: usize, numbers: Range<usize>) {
+        for (number, spans) in bytes.chunks(SPAN * stride).enumerate() {
+            let first = place_of_span(number, stride);
+            for number in numbers.clone() {
+                // The others from all over: multiples of an odd number come to each place once.
+                let apart = (stride / 2) | 1;
+                let place = (first + number * apart) & (stride - 1);
+                let span = spans.chunks(SPAN).nth(place).unwrap_or_default();
+                // One byte of each line of the cache, which has all of them fetched at the same time:
+                // spans lie apart, and a processor that counts is slow to see where it is going.
+                black_box(span.iter().step_by(LINE_BYTES).fold(0, |all, byte| all ^ byte));
+                self.add(span);
+            }
+        }
+    }
+
+    /// The counts of all that was added.
+    pub(crate) fn counts(&self) -> PlaneCounts {
+        sum(*self.0)
+    }
+}
+
 /// Adds the counts of `bytes`.
-///
-/// Four sets of counters where there are many, see [`count`].
 pub(crate) fn count_bytes(counts: &mut [u64; ALPHABET], bytes: &[u8]) {
     if bytes.len() <= FEW_ELEMENTS {
         bytes.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
         return;
     }
-    let mut sets = [[0u32; ALPHABET]; 4];
-    let (eights, last) = bytes.as_chunks::<8>();
-    for eight in eights {
-        for (at, byte) in u64::from_le_bytes(*eight).to_le_bytes().into_iter().enumerate() {
-            sets[at % 4][usize::from(byte)] += 1;
-        }
-    }
-    last.iter().for_each(|&byte| sets[0][usize::from(byte)] += 1);
-    for set in sets {
-        counts.iter_mut().zip(set).for_each(|(sum, count)| *sum += u64::from(count));
-    }
-}
-
-/// Adds the counts of one of `step` spans of `bytes`, spread over all of them.
-pub(crate) fn count_spans(counts: &mut [u64; ALPHABET], bytes: &[u8], step: usize) {
-    if step == 1 || bytes.len() <= EXACT_ELEMENTS {
-        count_bytes(counts, bytes);
-        return;
-    }
-    for (number, spans) in bytes.chunks(SPAN * step).enumerate() {
-        // Another place in each, as in [`estimate_planes`].
-        let place = (number.wrapping_mul(0x9E37_79B9) >> 16) % step;
-        count_bytes(counts, spans.chunks(SPAN).nth(place).unwrap_or_default());
-    }
+    let mut counter = ByteCounter::default();
+    counter.add(bytes);
+    counts.iter_mut().zip(counter.counts()).for_each(|(sum, count)| *sum += u64::from(count));
 }
 
 /// The values that a sample has none of, as ranges.
@@ -298,13 +351,25 @@ mod tests {
     }
 
     #[test]
+    fn spans_are_each_counted_once() {
+        let bytes: Vec<u8> = (0..100_000u64).map(|i| (i * i % 251) as u8).collect();
+        let layout = ElementLayout { width: Width::One, rotated: false };
+        for stride in [1, 2, 4, 8, 16] {
+            let mut counter = ByteCounter::default();
+            counter.add_spans(&bytes, stride, 0..1);
+            let first = estimate_planes(layout, &bytes, stride)[0];
+            assert_eq!(counter.counts().map(|count| count * stride as u32), first);
+            counter.add_spans(&bytes, stride, 1..stride);
+            assert_eq!(counter.counts().map(u64::from), exact(layout, &bytes)[0]);
+        }
+    }
+
+    #[test]
     fn spans_are_from_all_over() {
-        let mut counts = [0; ALPHABET];
         let bytes: Vec<u8> = (0..1 << 16).map(|place| (place / 4096) as u8).collect();
-        count_spans(&mut counts, &bytes, 4);
-        assert!(counts[..16].iter().all(|&count| count == 1024));
-        count_spans(&mut counts, &bytes, 1);
-        assert!(counts[..16].iter().all(|&count| count == 1024 + 4096));
+        let mut counter = ByteCounter::default();
+        counter.add_spans(&bytes, 4, 0..1);
+        assert!(counter.counts()[..16].iter().all(|&count| count == 1024));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use codec::pair::{RankValues, ranks_of, symbol_of};
 use codec::rans::normalize;
 
 use super::tables::{NO_SLOT, Table, TablePool, cost_of_floats, least_bits_with_new_table, used};
+use crate::simd::level;
 
 /// Bits of an entry of the escape list.
 const ESCAPE_BITS: f64 = 32.0;
@@ -136,10 +137,14 @@ pub(crate) fn choose_symbol_table(
 ) -> Option<(TableChoice, f64)> {
     let floats = counts.map(|count| count as f32);
     let cost_with = |table: &Table| cost_of_floats(&floats, &table.bits);
-    let shared = pool
-        .recent(false)
-        .map(|(id, table)| (TableChoice::Shared(id), cost_with(table)))
-        .min_by(|a, b| a.1.total_cmp(&b.1));
+    let shared = level().run(
+        #[inline(always)]
+        || {
+            let costs = pool.recent(false).map(|(id, table)| (id, cost_with(table)));
+            costs.min_by(|a, b| a.1.total_cmp(&b.1))
+        },
+    );
+    let shared = shared.map(|(id, bits)| (TableChoice::Shared(id), bits));
     let most_bits = shared.as_ref().map_or(most_bits, |(_, bits)| bits.min(most_bits));
     if least_bits_with_new_table(counts, |_| false) >= most_bits {
         return shared;

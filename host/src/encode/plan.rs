@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::classes::{SymbolKind, TensorClasses};
 use super::cluster::{Group, group_blocks};
 use super::entropy::entropy_bits;
-use super::histogram::{Missed, PlaneCounts, count_bytes, count_spans, is_exact};
+use super::histogram::{ByteCounter, Missed, PlaneCounts, count_bytes, is_exact};
 use super::pairs::{PairCounts, TableChoice, choose_symbol_table};
 use super::profile::Profile;
 use super::tables::{NO_SLOT, SymbolBits, TablePool, cost, cost_of_many};
@@ -223,7 +223,7 @@ fn choose_coding(
             let counts = if blocks.iter().all(|&block| is_exact(segment.elements(block), stride)) {
                 group.counts
             } else if segment.layout.width == Width::One {
-                segment.count_bytes_of(blocks, segment.profile.symbol_step(elements))
+                segment.count_bytes_of(blocks, &group.counts, segment.profile.symbol_step(elements))
             } else {
                 segment.count_symbols((plane, PlaneCoding::Symbols), &none, blocks, 1)
             };
@@ -355,20 +355,45 @@ impl Segment<'_, '_> {
         counts
     }
 
-    /// The same of elements of one byte that are a symbol each. Those that the parts lack and others
-    /// have are counted once.
-    fn count_bytes_of(&self, blocks: &[usize], step: usize) -> [u64; ALPHABET] {
+    /// The same of elements of one byte that are a symbol each, with the counts that `estimated` was made
+    /// of put to use. Those that the parts lack and others have are counted once.
+    fn count_bytes_of(
+        &self,
+        blocks: &[usize],
+        estimated: &[u64; ALPHABET],
+        step: usize,
+    ) -> [u64; ALPHABET] {
+        let rotation = u32::from(self.layout.rotated);
+        let stride = self.profile.stride();
+        // Blocks that are too small for a sample have been counted as a whole.
+        let sampled = |&&block: &&usize| !is_exact(self.elements(block), stride);
         let zeros = || [0u64; ALPHABET];
-        let count = |mut counts: [u64; ALPHABET], &block: &usize| {
-            count_spans(&mut counts, self.blocks[block], step);
-            counts
+        let mut whole = zeros();
+        for &block in blocks.iter().filter(|block| !sampled(block)) {
+            whole.iter_mut().zip(&self.counts[block][0]).for_each(|(a, &b)| *a += u64::from(b));
+        }
+        let count = |mut counter: ByteCounter, &block: &usize| {
+            if sampled(&&block) {
+                counter.add_spans(self.blocks[block], stride, 1..stride.div_ceil(step));
+            }
+            counter
         };
-        let counts = blocks.par_iter().fold(zeros, count).reduce(zeros, sum_of);
-        let (mut counts, counted) = (counts, counts.iter().sum::<u64>());
-        let all: usize = blocks.iter().map(|&block| self.elements(block)).sum();
+        let counters = blocks.par_iter().fold(ByteCounter::default, count);
+        let others = counters.map(|counter| counter.counts().map(u64::from)).reduce(zeros, sum_of);
+        let mut counts: [u64; ALPHABET] = std::array::from_fn(|byte| {
+            let symbol = usize::from((byte as u8).rotate_left(rotation));
+            (estimated[symbol] - whole[symbol]) / stride as u64 + others[byte]
+        });
+        let counted: u64 = counts.iter().sum();
+        let all: usize = blocks.iter().filter(sampled).map(|&block| self.elements(block)).sum();
         if counted < all as u64 {
             let scale = all as f64 / counted.max(1) as f64;
             counts.iter_mut().for_each(|count| *count = (*count as f64 * scale).round() as u64);
+        }
+        for (byte, count) in counts.iter_mut().enumerate() {
+            *count += whole[usize::from((byte as u8).rotate_left(rotation))];
+        }
+        if counted < all as u64 {
             let missed = Missed::new(&counts);
             let note = |mut found: [u64; ALPHABET], &block: &usize| {
                 missed.note(self.blocks[block], &mut found);
@@ -381,7 +406,6 @@ impl Segment<'_, '_> {
                 .filter(|(count, _)| **count == 0)
                 .for_each(|(count, found)| *count = found.min(1));
         }
-        let rotation = u32::from(self.layout.rotated);
         std::array::from_fn(|symbol| counts[usize::from((symbol as u8).rotate_right(rotation))])
     }
 

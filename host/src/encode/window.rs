@@ -192,6 +192,12 @@ impl Workshop {
         blocks: &[PlannedBlock<'_>],
         mut write: impl FnMut(&EncodedBlock) -> Result<()> + Send,
     ) -> Result<()> {
+        if rayon::current_num_threads() == 1 {
+            // At once, while the block is in the cache.
+            return blocks
+                .iter()
+                .try_for_each(|block| self.write(vec![self.encode_block(block)], &mut write));
+        }
         let mut ready = Vec::new();
         for batch in blocks.chunks(BATCH_BLOCKS * rayon::current_num_threads()) {
             let (next, written) =
@@ -203,14 +209,15 @@ impl Workshop {
     }
 
     fn encode_batch(&self, blocks: &[PlannedBlock<'_>]) -> Vec<EncodedBlock> {
-        let encode = |block: &PlannedBlock<'_>| {
-            let mut room = self.outputs.take();
-            let encode = |encoder: &mut BlockEncoder| encoder.encode(&self.pool, block, &mut room);
-            let length = self.encoders.lend(encode);
-            let checksum = xxh3(block.elements);
-            EncodedBlock { tensor: block.tensor, plan: block.number, room, length, checksum }
-        };
-        blocks.par_iter().map(encode).collect()
+        blocks.par_iter().map(|block| self.encode_block(block)).collect()
+    }
+
+    fn encode_block(&self, block: &PlannedBlock<'_>) -> EncodedBlock {
+        let mut room = self.outputs.take();
+        let encode = |encoder: &mut BlockEncoder| encoder.encode(&self.pool, block, &mut room);
+        let length = self.encoders.lend(encode);
+        let checksum = xxh3(block.elements);
+        EncodedBlock { tensor: block.tensor, plan: block.number, room, length, checksum }
     }
 
     fn write(

@@ -2,11 +2,13 @@
 
 use codec::constants::{ALPHABET, TILE_SIDE};
 use codec::split::Width;
-use codec::tile::{Mode, SUB_BLOCK_ELEMENTS, SubBlock, TILE_ELEMENTS, class, forward_sub_block};
+use codec::tile::{Mode, SUB_BLOCK_ELEMENTS, SubBlock, TILE_ELEMENTS, class};
 use rayon::prelude::*;
 
+use super::forward;
 use super::sample::SampledTile;
 use super::subject::Subject;
+use crate::simd::level;
 
 /// Rounds in which modes are chosen by what residuals cost, and costs found by what was chosen.
 const ROUNDS: usize = 3;
@@ -80,14 +82,26 @@ impl Kinds {
         if self.all_the_same {
             let bits = &bits[0];
             return match planes {
-                1 => coded.iter().map(|&value| cost_of(&bits[..1], value)).sum(),
-                2 => coded.iter().map(|&value| cost_of(&bits[..2], value)).sum(),
-                _ => coded.iter().map(|&value| cost_of(bits, value)).sum(),
+                1 => sum_of_eight(coded, |value| cost_of(&bits[..1], value)),
+                2 => sum_of_eight(coded, |value| cost_of(&bits[..2], value)),
+                _ => sum_of_eight(coded, |value| cost_of(bits, value)),
             };
         }
         let kinds = self.of(mode, sub_block).zip(coded);
         kinds.map(|(kind, &value)| cost_of(&bits[kind][..planes], value)).sum()
     }
+}
+
+/// The sum of the costs of all values: eight sums side by side, none of which waits for the others.
+#[inline(always)]
+fn sum_of_eight(values: &[u32], cost: impl Fn(u32) -> f32) -> f32 {
+    let mut sums = [0f32; 8];
+    let (eights, last) = values.as_chunks::<8>();
+    for eight in eights {
+        sums.iter_mut().zip(eight).for_each(|(sum, &value)| *sum += cost(value));
+    }
+    sums.iter_mut().zip(last).for_each(|(sum, &value)| *sum += cost(value));
+    sums.iter().sum()
 }
 
 /// Modes for a tensor, and what residuals cost with them.
@@ -105,8 +119,10 @@ pub(super) struct Fit {
 /// A sub-block of the sample: what would be coded of it with each mode.
 struct Candidates {
     sub_block: SubBlock,
-    /// One for each mode, without elements where the sub-block cannot have it.
-    coded: Vec<Vec<u32>>,
+    /// One for each mode, of as many elements as the sub-block has.
+    coded: Vec<[u32; SUB_BLOCK_ELEMENTS]>,
+    /// A first guess at what they cost; none where the sub-block cannot have the mode.
+    magnitudes: Vec<Option<f32>>,
 }
 
 impl Fit {
@@ -163,12 +179,12 @@ impl Fit {
         let mut mode_bits = vec![0f32; modes.len()];
         let mut bits = bits_of(&[&chosen, &transformed]);
         let cost_of = |candidates: &Candidates, mode: usize, bits: &PlaneBits| {
-            let coded = &candidates.coded[mode];
+            let coded = candidates.coded(mode);
             kinds.cost(bits, planes, modes[mode], candidates.sub_block, coded)
         };
         for _ in 0..ROUNDS {
             for (candidates, chosen) in candidates.iter().zip(&mut chosen) {
-                *chosen = candidates.cheapest(modes.len(), |mode, _| {
+                *chosen = candidates.cheapest(modes.len(), |mode| {
                     mode_bits[mode] + cost_of(candidates, mode, &bits)
                 });
             }
@@ -234,40 +250,54 @@ fn candidates_of(
     let sub_blocks = (0..tile.sub_blocks()).map(|number| tile.sub_block(number));
     sub_blocks
         .map(|sub_block| {
-            let mut coded = [0; SUB_BLOCK_ELEMENTS];
-            let with_mode = |&mode: &Mode| {
+            let mut coded = vec![[0; SUB_BLOCK_ELEMENTS]; modes.len()];
+            let with_mode = |(&mode, coded): (&Mode, &mut [u32; SUB_BLOCK_ELEMENTS])| {
                 if mode.transforms().is_some() && !sub_block.is_whole() {
-                    return Vec::new();
+                    return None;
                 }
-                forward_sub_block(subject.format, values, sub_block, mode, &mut coded);
-                coded[..sub_block.elements() as usize].to_vec()
+                forward(subject.format, values, sub_block, mode, coded);
+                Some(magnitude_bits(&coded[..sub_block.elements() as usize]))
             };
-            Candidates { sub_block, coded: modes.iter().map(with_mode).collect() }
+            let magnitudes = modes.iter().zip(&mut coded).map(with_mode).collect();
+            Candidates { sub_block, coded, magnitudes }
         })
         .collect()
 }
 
 impl Candidates {
+    /// What would be coded of the sub-block with a mode.
+    fn coded(&self, mode: usize) -> &[u32] {
+        &self.coded[mode][..self.sub_block.elements() as usize]
+    }
+
     /// The number of that of the first `modes` that costs least, the first of equals.
-    fn cheapest(&self, modes: usize, cost: impl Fn(usize, &[u32]) -> f32) -> usize {
-        let possible =
-            self.coded[..modes].iter().enumerate().filter(|(_, coded)| !coded.is_empty());
-        let costs = possible.map(|(mode, coded)| (mode, cost(mode, coded)));
+    fn cheapest(&self, modes: usize, cost: impl Fn(usize) -> f32) -> usize {
+        let possible = (0..modes).filter(|&mode| self.magnitudes[mode].is_some());
+        let costs = possible.map(|mode| (mode, cost(mode)));
         costs.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(mode, _)| mode)
     }
 
     /// The number of the mode that leaves the smallest numbers, among those `wanted` if there are any.
     fn smallest(&self, modes: usize, wanted: impl Fn(usize) -> bool) -> usize {
         const DEAR: f32 = 1e6;
-        self.cheapest(modes, |mode, coded| {
-            magnitude_bits(coded) + if wanted(mode) { 0.0 } else { DEAR }
+        self.cheapest(modes, |mode| {
+            self.magnitudes[mode].unwrap_or(DEAR) + if wanted(mode) { 0.0 } else { DEAR }
         })
     }
 }
 
 /// A first guess at the cost of residuals: twice the digits of small ones, as in Elias gamma code.
 fn magnitude_bits(coded: &[u32]) -> f32 {
-    coded.iter().map(|&value| (2 * (u64::from(value) + 1).ilog2() + 1) as f32).sum()
+    level().run(
+        #[inline(always)]
+        || coded.iter().map(|&value| 2 * digits_of_next(value) - 1).sum::<u32>() as f32,
+    )
+}
+
+/// The binary digits of `value + 1`: those of the number itself, and one more where all are ones.
+#[inline(always)]
+fn digits_of_next(value: u32) -> u32 {
+    32 - value.leading_zeros() + u32::from(value & value.wrapping_add(1) == 0)
 }
 
 /// What bytes cost by how often they occur with the chosen modes, of one or more choices.
@@ -282,7 +312,7 @@ fn bits_of(
     let pairs = chosen.iter().flat_map(|chosen| candidates.iter().zip(*chosen));
     for (candidates, &mode) in pairs {
         let kinds = kinds.of(modes[mode], candidates.sub_block);
-        for (kind, value) in kinds.zip(&candidates.coded[mode]) {
+        for (kind, value) in kinds.zip(candidates.coded(mode)) {
             for (counts, byte) in counts[kind][..planes].iter_mut().zip(value.to_le_bytes()) {
                 counts[usize::from(byte)] += 1.0;
             }

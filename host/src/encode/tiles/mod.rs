@@ -14,7 +14,10 @@ mod whole;
 
 use codec::constants::ALPHABET;
 use codec::split::{ElementLayout, Width};
-use codec::tile::{BlockGrid, NumberFormat, TiledBlock};
+use codec::tile::{
+    BlockGrid, Mode, NumberFormat, SUB_BLOCK_ELEMENTS, SubBlock, TileValues, TiledBlock,
+    forward_sub_block,
+};
 use rayon::prelude::*;
 
 use self::subject::Subject;
@@ -23,6 +26,7 @@ use super::profile::Profile;
 use super::tables::TablePool;
 use crate::format::{NumberRecord, PlaneRecord, TensorRecord, TileClassesRecord, TilingRecord};
 use crate::safetensors::Header;
+use crate::simd::level;
 
 /// Part of a tensor's bits that tiles must save to be worth their slower decoding.
 const LEAST_GAIN: f64 = 1.0 / 32.0;
@@ -89,9 +93,26 @@ impl TensorTiling {
         let count = elements.len() / self.format.width().bytes();
         let block = self.block(first_element, count);
         let mut coded = vec![0; block.coded_bytes()];
-        block.forward(elements, &mut coded);
+        level().run(
+            #[inline(always)]
+            || block.forward(elements, &mut coded),
+        );
         coded
     }
+}
+
+/// [`forward_sub_block`] with the processor's vectors.
+fn forward(
+    format: NumberFormat,
+    values: &TileValues,
+    sub_block: SubBlock,
+    mode: Mode,
+    coded: &mut [u32; SUB_BLOCK_ELEMENTS],
+) {
+    level().run(
+        #[inline(always)]
+        || forward_sub_block(format, values, sub_block, mode, coded),
+    );
 }
 
 /// The tiling of each tensor of a file that gains by it and is not `excluded`. New tables go to `pool`.

@@ -3,11 +3,11 @@
 use codec::constants::{ALPHABET, TILE_SIDE};
 use codec::split::Width;
 use codec::tile::{
-    BlockGrid, Mode, SUB_BLOCK_ELEMENTS, TILE_ELEMENTS, Tile, TileValues, forward_sub_block,
-    load_tile,
+    BlockGrid, Mode, SUB_BLOCK_ELEMENTS, TILE_ELEMENTS, Tile, TileValues, load_tile,
 };
 
 use super::fit::Fit;
+use super::forward;
 use super::subject::Subject;
 use crate::encode::entropy::entropy_bits;
 use crate::encode::profile::Profile;
@@ -28,7 +28,7 @@ impl Effort {
     fn of(profile: Profile) -> Self {
         match profile {
             Profile::Fast => {
-                Self { least_elements: 1 << 14, few_tiles: 12, least_promise: 0.05, many_tiles: 48 }
+                Self { least_elements: 1 << 14, few_tiles: 12, least_promise: 0.05, many_tiles: 24 }
             }
             Profile::Max => Self {
                 least_elements: 1 << 11,
@@ -147,7 +147,7 @@ fn promise_of_transforms(subject: &Subject<'_>, tiles: &[SampledTile]) -> f64 {
         for SampledTile { tile, values } in tiles {
             let sub_block = tile.sub_block(0);
             if sub_block.is_whole() {
-                forward_sub_block(subject.format, values, sub_block, mode, &mut coded);
+                forward(subject.format, values, sub_block, mode, &mut coded);
                 for value in coded {
                     for (counts, byte) in counts.iter_mut().zip(value.to_le_bytes()) {
                         counts[usize::from(byte)] += 1;

@@ -4,13 +4,13 @@ use codec::constants::ALPHABET;
 use codec::split::{ElementLayout, Width};
 use codec::tile::{
     BlockGrid, Mode, SUB_BLOCK_ELEMENTS, SubBlock, TILE_CLASSES, TILE_ELEMENTS, TileValues, class,
-    forward_sub_block, load_tile,
+    load_tile,
 };
 use rayon::prelude::*;
 
 use super::fit::Fit;
 use super::subject::Subject;
-use super::{Histogram, LEAST_GAIN};
+use super::{Histogram, LEAST_GAIN, forward};
 use crate::encode::entropy::entropy_bits;
 use crate::encode::histogram::estimate_planes;
 
@@ -127,7 +127,7 @@ impl ChosenBlock {
         let mut counts = [[0u64; ALPHABET]; 4];
         each_sub_block(subject, fit.columns, block, |values, sub_block| {
             let (mode, coded) = fit.choose(sub_block, |mode, coded| {
-                forward_sub_block(subject.format, values, sub_block, mode, coded);
+                forward(subject.format, values, sub_block, mode, coded);
             });
             modes.push(mode as u8);
             for value in &coded[..sub_block.elements() as usize] {
@@ -169,7 +169,7 @@ fn each_coded(
     let mut modes = modes.iter();
     each_sub_block(subject, columns, block, |values, sub_block| {
         let mode = modes.next().and_then(|&mode| Mode::from_number(mode)).unwrap_or(Mode::None);
-        forward_sub_block(subject.format, values, sub_block, mode, &mut coded);
+        forward(subject.format, values, sub_block, mode, &mut coded);
         for (at, &value) in (0..sub_block.elements()).zip(&coded) {
             let (row, column) = (at / sub_block.width, at % sub_block.width);
             visit(class(mode, sub_block.row + row, sub_block.column + column), value);
