@@ -178,6 +178,20 @@ fn every_plan_comes_back_at_boundary_lengths() {
 }
 
 #[test]
+fn bytes_and_nibbles_come_back_at_every_length() {
+    let bytes = |spec: &BlockSpec| spec.layout.width == Width::One;
+    // Around the groups, around what the states carry, and around the pieces of a block.
+    for elements in (0..1100).chain(4000..4700) {
+        for spec in specs(elements).into_iter().filter(bytes) {
+            let data = weights(1, elements);
+            let tables = tables(&spec, &data);
+            let block = encode(&spec, &tables, &data);
+            assert!(decode(&spec, &tables, &block).unwrap() == data, "{spec:?}");
+        }
+    }
+}
+
+#[test]
 fn blocks_that_are_decoded_together_keep_apart() {
     for elements in [513, 2048, 5000] {
         for spec in specs(elements) {

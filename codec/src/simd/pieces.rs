@@ -167,7 +167,9 @@ unsafe fn decode_piece<'a, L: Lanes, const B: usize>(
         let room = count.next_multiple_of(group);
         let symbols = buffers.each_mut().map(|buffers| &mut buffers.symbols[plane][..room]);
         if let Source::Nibbles(_) = planes[0].sources[plane] {
-            let complete = piece.elements - if piece.last { planes[0].carried } else { 0 };
+            // A carried byte has the nibbles of two elements, or of the last one alone.
+            let carried = if piece.last { 2 * planes[0].carried } else { 0 };
+            let complete = piece.elements.saturating_sub(carried);
             let merged = complete - complete % (2 * group);
             // SAFETY: the caller's promise.
             unsafe {
