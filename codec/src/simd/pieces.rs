@@ -188,10 +188,26 @@ unsafe fn decode_piece<'a, L: Lanes, const B: usize>(
             }
             return merged;
         }
+        outs.iter().for_each(|out| fetch_for_writing(out));
         // SAFETY: the caller's promise.
         unsafe { decode_streams(streams, symbols) };
     }
     0
+}
+
+/// Asks for the cache lines that a piece's elements will be written to, while its streams are decoded:
+/// elements of several planes are written all at once then, and would wait for each line.
+#[inline(always)]
+fn fetch_for_writing(out: &[u8]) {
+    const LINE_BYTES: usize = 64;
+    #[cfg(target_arch = "x86_64")]
+    for line in out.chunks(LINE_BYTES) {
+        use core::arch::x86_64::{_MM_HINT_ET1, _mm_prefetch};
+        // SAFETY: a hint, which changes nothing that a program sees; the line is one of `out`.
+        unsafe { _mm_prefetch::<_MM_HINT_ET1>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = out.chunks(LINE_BYTES);
 }
 
 /// The planes of a block that is being decoded.
