@@ -3,7 +3,7 @@
 
 use core::marker::PhantomData;
 
-use super::lanes::{Lanes, NO_RANK};
+use super::lanes::{Lanes, NO_RANK, all_of};
 use super::mixed;
 use super::stream::QUARTER_STEPS;
 use crate::block::{
@@ -257,12 +257,6 @@ impl<L: Lanes> Encoder<L> {
             self.states = states;
         }
     }
-}
-
-/// All of `symbols` as an array.
-#[inline(always)]
-fn all_of<const N: usize>(symbols: &[u8]) -> &[u8; N] {
-    symbols.try_into().expect("a unit has as many bytes as its quarters have symbols")
 }
 
 #[cfg(test)]

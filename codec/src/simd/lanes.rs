@@ -21,6 +21,18 @@ const _: () = {
     assert!(size_of::<EncodeTable>().is_multiple_of(size_of::<u32>()));
 };
 
+/// All of `bytes` as an array.
+#[inline(always)]
+pub(super) fn all_of<const N: usize>(bytes: &[u8]) -> &[u8; N] {
+    bytes.try_into().expect("a unit has as many bytes as its quarters have symbols")
+}
+
+/// The same to be written.
+#[inline(always)]
+pub(super) fn all_of_mut<const N: usize>(bytes: &mut [u8]) -> &mut [u8; N] {
+    bytes.try_into().expect("a unit has as many bytes as its quarters have symbols")
+}
+
 /// A 32-bit number in each lane: the states of a stream, or four symbols of each lane.
 ///
 /// # Safety

@@ -5,7 +5,7 @@
 use core::marker::PhantomData;
 
 use super::encode::Vectors;
-use super::lanes::{Lanes, STEP_WORD_BYTES};
+use super::lanes::{Lanes, STEP_WORD_BYTES, all_of, all_of_mut};
 use super::stream::QUARTER_STEPS;
 use crate::block::{
     BlockError, BlockSpec, BlockTables, MixedDecoder, PlaneClasses, decode_block_by,
@@ -133,17 +133,6 @@ impl Units {
             }
         }
     }
-}
-
-/// All of `bytes` as an array.
-#[inline(always)]
-fn all_of<const N: usize>(bytes: &[u8]) -> &[u8; N] {
-    bytes.try_into().expect("a unit has as many bytes as its quarters have symbols")
-}
-
-#[inline(always)]
-fn all_of_mut<const N: usize>(bytes: &mut [u8]) -> &mut [u8; N] {
-    bytes.try_into().expect("a unit has as many bytes as its quarters have symbols")
 }
 
 /// Panics where a choice is no table, which a reader or planner has excluded.

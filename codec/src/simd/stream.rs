@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 use core::sync::atomic::{Ordering, compiler_fence};
 
-use super::lanes::{Lanes, STEP_WORD_BYTES};
+use super::lanes::{Lanes, STEP_WORD_BYTES, all_of_mut};
 use crate::block::DecodeTables;
 use crate::constants::{LANE_RUN_BYTES, LANES};
 use crate::rans::{StreamShape, advance, carried_by, is_first_state, needs_word, slot, take_word};
@@ -237,7 +237,7 @@ unsafe fn decode_runs_of_bytes<L: Lanes, T: StreamStates<L>, const B: usize>(
                         *symbols = symbols.unrotate();
                     }
                 }
-                L::store_runs_of_16(quarters, chunk(&mut out[start..start + UNIT]));
+                L::store_runs_of_16(quarters, all_of_mut(&mut out[start..start + UNIT]));
             }
         }
     }
@@ -270,9 +270,9 @@ unsafe fn decode_runs<L: Lanes, T: StreamStates<L>, const B: usize, const RUN: u
             for (b, out) in outs.iter_mut().enumerate() {
                 let out = &mut out[start..start + unit];
                 match RUN {
-                    2 => first[b].store_runs_of_2(chunk(out)),
-                    4 => first[b].store_runs_of_4(chunk(out)),
-                    _ => L::store_runs_of_8([first[b], second[b]], chunk(out)),
+                    2 => first[b].store_runs_of_2(all_of_mut(out)),
+                    4 => first[b].store_runs_of_4(all_of_mut(out)),
+                    _ => L::store_runs_of_8([first[b], second[b]], all_of_mut(out)),
                 }
                 each_unit(b, start, out);
             }
@@ -288,12 +288,6 @@ unsafe fn decode_runs<L: Lanes, T: StreamStates<L>, const B: usize, const RUN: u
             unsafe { stream.decode_two_steps(&mut out[start..]) };
         }
     }
-}
-
-/// All of `out` as an array.
-#[inline(always)]
-fn chunk<const N: usize>(out: &mut [u8]) -> &mut [u8; N] {
-    out.try_into().expect("a unit has as many bytes as its quarters have symbols")
 }
 
 /// Four steps of each stream.
