@@ -236,14 +236,19 @@ pub struct TaskGroup {
 pub struct KernelTable {
     /// The entries, packed as [`crate::rans::TableEntry`].
     pub entries: [u32; TABLE_SIZE],
-    /// For paired planes: both values of each symbol, see [`crate::pair::expand_for_kernels`].
+    /// What each symbol stands for: for paired planes both values, see
+    /// [`crate::pair::expand_for_kernels`], otherwise a byte.
     pub expanded: [u32; ALPHABET],
 }
 
 impl KernelTable {
     /// The table of a stream of symbols, or of pairs with these ranks.
-    pub fn new(table: &DecodeTable, ranks: &RankValues) -> Self {
-        Self { entries: table.entries().map(|entry| entry.0), expanded: expand_for_kernels(ranks) }
+    pub fn new(table: &DecodeTable, ranks: Option<&RankValues>) -> Self {
+        let expanded = match ranks {
+            Some(ranks) => expand_for_kernels(ranks),
+            None => core::array::from_fn(|symbol| symbol as u32),
+        };
+        Self { entries: table.entries().map(|entry| entry.0), expanded }
     }
 
     /// The same for symbols that are whole rotated elements: kernels with this table give the elements
@@ -253,6 +258,7 @@ impl KernelTable {
             let entry = TableEntry(entry);
             entry.with_symbol(unrotate_bytes(u32::from(entry.symbol())) as u8).0
         });
+        self.expanded = self.expanded.map(unrotate_bytes);
         self
     }
 }
@@ -331,7 +337,7 @@ mod tests {
         frequencies[0x81] = 4000;
         frequencies[0x02] = 96;
         let table = DecodeTable::new(&Frequencies::new(frequencies).unwrap());
-        let rotated = KernelTable::new(&table, &Default::default());
+        let rotated = KernelTable::new(&table, None);
         let unrotated = rotated.unrotated();
         for (&before, &after) in rotated.entries.iter().zip(&unrotated.entries) {
             let (before, after) = (TableEntry(before), TableEntry(after));
@@ -340,6 +346,9 @@ mod tests {
         }
         assert_eq!(TableEntry(unrotated.entries[0]).symbol(), 0x01);
         assert_eq!(TableEntry(unrotated.entries[4095]).symbol(), 0xC0);
-        assert_eq!(unrotated.expanded, rotated.expanded);
+        for symbol in 0..=u8::MAX {
+            assert_eq!(rotated.expanded[usize::from(symbol)], u32::from(symbol));
+            assert_eq!(unrotated.expanded[usize::from(symbol)], u32::from(symbol.rotate_right(1)));
+        }
     }
 }

@@ -116,7 +116,7 @@ unsafe fn decode<const S: usize>(
         unsafe { store_run(task.out as *mut u8, at, task.elements, symbols.map(pack)) };
         group += 1;
     }
-    lanes.finish(&parts) | bad_start
+    lanes.finish(&parts, false) | bad_start
 }
 
 /// The tables of a run of which only the first `count` elements are the block's: what pads the stream

@@ -4,6 +4,7 @@
 //! readable and its output writable for their lengths, shared memory is laid out as
 //! [`SharedLayout`] says, and all lanes of the warp call them together.
 
+use codec::block::fills_groups;
 use codec::constants::LANE_RUN_BYTES;
 use codec::device::staging::WarpMemory;
 use codec::device::{BlockTask, status};
@@ -83,6 +84,9 @@ impl<
     const UNIT_STEPS: u32 = if RUN < QUARTER { QUARTER } else { RUN };
     const GROUPS_PER_UNIT: u32 = Self::UNIT_STEPS / RUN;
     const GROUP_BYTES: u32 = codec::constants::GROUP_BYTES as u32;
+    /// Whether the states of whole groups carry the last symbols, see
+    /// [`codec::block::BlockSpec::carries_symbols`].
+    const CARRIES_SYMBOLS: bool = WIDTH == 1 && CODING == SYMBOLS;
 
     /// Decodes one block and returns its status.
     #[inline(always)]
@@ -102,7 +106,9 @@ impl<
             unsafe { Self::decode_unit(&mut lanes, unit, task.out as *mut u8, out_bytes) };
             unit += 1;
         }
-        let mut found = lanes.finish(&parts) | bad_start;
+        let carries =
+            parts.carried > 0 || Self::CARRIES_SYMBOLS && fills_groups(out_bytes as usize);
+        let mut found = lanes.finish(&parts, carries) | bad_start;
         if RAW > 0 && parts.carried > 0 {
             // SAFETY: the module's promise; plane 0 is `carried` bytes longer than `raw_length`.
             unsafe { Self::fill_in_carried(&parts, &lanes, &task) };
@@ -127,8 +133,9 @@ impl<
     ) {
         let none = [0; 4];
         let table = [lanes.entries(); 4];
+        let carried = Self::CARRIES_SYMBOLS && (unit + 1) * Self::GROUP_BYTES == out_bytes;
         // SAFETY: the module's promise; each quarter follows the one before.
-        let groups = unsafe {
+        let mut groups = unsafe {
             let groups_left = out_bytes.div_ceil(Self::GROUP_BYTES) - unit * Self::GROUPS_PER_UNIT;
             let first = if groups_left < Self::GROUPS_PER_UNIT {
                 lanes.half_quarter(unit)
@@ -137,10 +144,17 @@ impl<
             };
             let second = if Self::UNIT_STEPS > 4 { lanes.quarter::<4>(unit, table) } else { none };
             let third = if Self::UNIT_STEPS > 8 { lanes.quarter::<8>(unit, table) } else { none };
-            let fourth =
-                if Self::UNIT_STEPS > 12 { lanes.quarter::<12>(unit, table) } else { none };
+            let fourth = match Self::UNIT_STEPS > 12 {
+                true if carried => lanes.last_quarter::<12>(unit),
+                true => lanes.quarter::<12>(unit, table),
+                false => none,
+            };
             Self::merge(lanes, unit, out_bytes, [first, second, third, fourth])
         };
+        if carried {
+            // SAFETY: the module's promise.
+            groups[0][3] |= unsafe { lanes.carried_symbols() };
+        }
         let lane_at = warp::lane_id() * 16;
         let first_at = unit * (Self::GROUP_BYTES * Self::GROUPS_PER_UNIT) + lane_at;
         // SAFETY: the output has `out_bytes`; a run begins at a multiple of 16.

@@ -13,6 +13,7 @@ mod lane;
 mod output;
 mod streams;
 
+use codec::block::fills_groups;
 use codec::constants::{BLOCK_ALIGNMENT, LANES};
 use codec::device::{BlockTask, KernelClasses, KernelTable, PlaneSpecs, plane_kind, status};
 use cuda_std::{global, kernel};
@@ -140,6 +141,19 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
         };
         let room = self.specs.states_per_lane * (LANES * 2) as u32;
         if raw_bytes >= room { room } else { 0 }
+    }
+
+    /// Whether the states carry the last symbols, see
+    /// [`codec::block::BlockSpec::carries_symbols`].
+    fn carries_symbols(&self) -> bool {
+        WIDTH == 1
+            && self.specs.kinds[0] == plane_kind::SYMBOLS
+            && fills_groups(self.task.elements as usize)
+    }
+
+    /// So many of each lane, if they do.
+    fn carried_steps(&self) -> u32 {
+        2 * self.specs.states_per_lane
     }
 
     fn groups(&self) -> u32 {

@@ -7,8 +7,8 @@
 use codec::constants::LANES;
 use codec::device::status;
 use codec::rans::{
-    SLOT_SHIFT, STATE_FACTOR, TableEntry, advance, advance_parts, is_first_state, needs_word, slot,
-    take_word,
+    SLOT_SHIFT, STATE_FACTOR, TableEntry, advance, advance_parts, carried_by, carried_step,
+    is_first_state, needs_word, slot, take_word,
 };
 use cuda_std::bits::{byte_permute, multiply_wide, select_bits};
 use cuda_std::shared::SharedAddress;
@@ -152,6 +152,50 @@ impl<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool>
         }
     }
 
+    /// In the place of a run's last four steps, where the states carry the last symbols: those steps
+    /// that are left, as [`Lanes::quarter`] has them.
+    ///
+    /// # Safety
+    ///
+    /// The module's promise.
+    #[inline(always)]
+    pub(crate) unsafe fn last_quarter<const FIRST: u32>(&mut self, unit: u32) -> [u32; 4] {
+        if S == 2 {
+            return [0; 4];
+        }
+        let entries = self.shared.entries;
+        // SAFETY: the module's promise; the rings were advanced for these steps.
+        unsafe {
+            if FIRST.is_multiple_of(Rings::<RAW, RUN>::INTERVAL) {
+                self.rings.advance(unit);
+            }
+            [self.step(entries), self.step(entries), 0, 0]
+        }
+    }
+
+    /// What the symbols stand for that the states carry, as the last bytes of a word.
+    ///
+    /// # Safety
+    ///
+    /// The module's promise.
+    #[inline(always)]
+    pub(crate) unsafe fn carried_symbols(&self) -> u32 {
+        let mut carried = 0;
+        let mut number = 0;
+        while number < S {
+            let symbols = u32::from(carried_by(self.states[number]));
+            let mut byte = 0;
+            while byte < 2 {
+                // SAFETY: the module's promise.
+                let value = unsafe { self.stands_for(symbols >> (8 * byte) & 0xFF) };
+                carried |= value << (8 * (4 - 2 * S + carried_step(S, number, byte)));
+                byte += 1;
+            }
+            number += 1;
+        }
+        carried
+    }
+
     /// A step of the only state; returns what [`take_symbol`] does.
     #[inline(always)]
     unsafe fn step(&mut self, entries: SharedAddress) -> u32 {
@@ -209,7 +253,13 @@ impl<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool>
     /// The module's promise.
     #[inline(always)]
     pub(crate) unsafe fn values(&self, entry: u32) -> u32 {
-        let symbol = u32::from(TableEntry(entry).symbol());
+        // SAFETY: the caller's promise.
+        unsafe { self.stands_for(u32::from(TableEntry(entry).symbol())) }
+    }
+
+    /// What a symbol stands for.
+    #[inline(always)]
+    unsafe fn stands_for(&self, symbol: u32) -> u32 {
         let at = self.shared.expanded.offset(symbol * VALUES_BYTES);
         // SAFETY: every symbol has an entry, and nobody changes it while the block is decoded.
         unsafe { at.load_u32_constant() }
@@ -244,13 +294,13 @@ impl<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool>
         .map(|element| if ROTATED { element.rotate_right(1) } else { element })
     }
 
-    /// What the states and the number of words say at the end.
+    /// What the states, which carry something or not, and the number of words say at the end.
     #[inline(always)]
-    pub(crate) fn finish(&self, parts: &Parts) -> u32 {
+    pub(crate) fn finish(&self, parts: &Parts, carries: bool) -> u32 {
         let mut off = false;
         let mut number = 0;
         while number < S {
-            off |= !is_first_state(self.states[number], parts.carried > 0);
+            off |= !is_first_state(self.states[number], carries);
             number += 1;
         }
         let mut found = 0;

@@ -17,7 +17,7 @@ pub use encode::{
 pub(crate) use encode::{Parts, encode_block_by, join_pairs, symbols_by};
 pub use layout::{BlockError, BlockLayout, Part, StreamPart};
 
-use crate::constants::{ALPHABET, LANE_RUN_BYTES, LANES, MAX_WIDTH};
+use crate::constants::{ALPHABET, GROUP_BYTES, LANE_RUN_BYTES, LANES, MAX_WIDTH};
 use crate::pair::RankValues;
 use crate::rans::{DecodeTable, EncodeTable, Frequencies, MixedTables, OrdinalTable, StreamShape};
 use crate::split::{ElementLayout, Width};
@@ -134,6 +134,14 @@ impl BlockSpec {
         if raw_bytes >= room { room } else { 0 }
     }
 
+    /// Whether the first states carry the last symbols, since there is nothing else that they could
+    /// carry: whole groups of symbols that are elements.
+    #[inline(always)]
+    pub const fn carries_symbols(&self) -> bool {
+        matches!((self.layout.width, self.planes[0]), (Width::One, PlaneCoding::Symbols))
+            && fills_groups(self.elements)
+    }
+
     /// Bytes of the decoded block.
     #[inline(always)]
     pub const fn decoded_bytes(&self) -> usize {
@@ -147,8 +155,15 @@ impl BlockSpec {
             symbols: self.elements.div_ceil(elements_per_symbol),
             symbols_per_run: LANE_RUN_BYTES / self.layout.width.bytes() / elements_per_symbol,
             states_per_lane: self.states_per_lane,
+            carries_symbols: self.carries_symbols(),
         }
     }
+}
+
+/// Whether so many decoded bytes are whole groups, and at least one.
+#[inline(always)]
+pub const fn fills_groups(bytes: usize) -> bool {
+    bytes > 0 && bytes.is_multiple_of(GROUP_BYTES)
 }
 
 /// For each plane that is coded by class, the tables and which of them each element takes.

@@ -1,6 +1,7 @@
 //! The reference decoder: the 32 lanes one after the other, every read checked.
 
 use core::fmt;
+use core::ops::Range;
 
 use super::StreamShape;
 use super::step::{advance, carried_by, is_first_state, needs_word, slot, take_word};
@@ -63,7 +64,8 @@ impl core::error::Error for StreamError {}
 ///
 /// `states` holds the initial states and `words` the words, both as little-endian bytes;
 /// `states` has `shape.state_bytes()` bytes and `out` has `shape.symbols`. `carried` receives the
-/// bytes that the encoder's first states carry, and is empty or has `shape.carried_bytes()`.
+/// bytes that the encoder's first states carry, and is empty or has `shape.carried_bytes()`; symbols
+/// that they carry go to `out`.
 /// Other lengths panic. After an error the contents of `out` and `carried` are unspecified.
 pub fn decode_stream(
     shape: StreamShape,
@@ -113,31 +115,43 @@ impl<const S: usize> Lanes<S> {
         let mut padded = [0; LANES * LANE_RUN_BYTES];
         for group in 0..shape.groups() {
             let start = group * shape.group_symbols();
+            let last = group + 1 == shape.groups();
+            let steps =
+                group * run..(group + 1) * run - if last { shape.carried_steps() } else { 0 };
             match out.get_mut(start..start + shape.group_symbols()) {
-                Some(whole) => self.decode_group(run, group * run, table, &mut words, whole)?,
+                Some(whole) => self.decode_group(run, steps, table, &mut words, whole)?,
                 None => {
                     let padded = &mut padded[..shape.group_symbols()];
-                    self.decode_group(run, group * run, table, &mut words, padded)?;
+                    self.decode_group(run, steps, table, &mut words, padded)?;
                     let rest = &mut out[start..];
                     rest.copy_from_slice(&padded[..rest.len()]);
                 }
             }
         }
-        self.finish(&words, carried)
+        if shape.carries_symbols {
+            for (number, states) in self.0.iter().enumerate() {
+                for (lane, &state) in states.iter().enumerate() {
+                    for (byte, symbol) in carried_by(state).to_le_bytes().into_iter().enumerate() {
+                        out[shape.carried_symbol(number, lane, byte)] = symbol;
+                    }
+                }
+            }
+        }
+        self.finish(shape, &words, carried)
     }
 
-    /// One group: `run` steps, the first of which has the number `first_step`.
+    /// One group, or its first steps: those with the numbers `steps`, of runs of `run`.
     #[inline(always)]
     fn decode_group(
         &mut self,
         run: usize,
-        first_step: usize,
+        steps: Range<usize>,
         table: &DecodeTable,
         words: &mut Words<'_>,
         out: &mut [u8],
     ) -> Result<(), StreamError> {
-        for step in 0..run {
-            let states = &mut self.0[(first_step + step) % S];
+        for (step, number) in steps.enumerate() {
+            let states = &mut self.0[number % S];
             for (state, run) in states.iter_mut().zip(out.chunks_exact_mut(run)) {
                 let entry = table.entry(slot(*state));
                 run[step] = entry.symbol();
@@ -150,7 +164,12 @@ impl<const S: usize> Lanes<S> {
         Ok(())
     }
 
-    pub(super) fn finish(&self, words: &Words<'_>, carried: &mut [u8]) -> Result<(), StreamError> {
+    pub(super) fn finish(
+        &self,
+        shape: StreamShape,
+        words: &Words<'_>,
+        carried: &mut [u8],
+    ) -> Result<(), StreamError> {
         if words.taken != words.words.len() {
             return Err(StreamError::WordsLeftOver {
                 words: words.words.len(),
@@ -158,7 +177,8 @@ impl<const S: usize> Lanes<S> {
             });
         }
         let states = self.0.as_flattened();
-        let wrong = |&state: &u32| !is_first_state(state, !carried.is_empty());
+        let carries = shape.carries_symbols || !carried.is_empty();
+        let wrong = |&state: &u32| !is_first_state(state, carries);
         if let Some(lane) = states.iter().position(wrong) {
             return Err(StreamError::FinalState { lane, state: states[lane] });
         }

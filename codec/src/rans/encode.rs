@@ -86,7 +86,8 @@ pub struct EncodedStream<'a> {
 /// `buffer` has room for [`max_words`]; the words are written at its end, backwards, since the
 /// decoder takes last what the encoder gives off first. The padding of the last group is the
 /// cheapest symbol. The first states carry `carried`, which is empty or has
-/// `shape.carried_bytes()`. Panics when a symbol has no slot or a length does not fit the shape.
+/// `shape.carried_bytes()`, or where the shape says so the last symbols. Panics when a symbol that is
+/// not carried has no slot or a length does not fit the shape.
 pub fn encode_stream<'a>(
     shape: StreamShape,
     table: &EncodeTable,
@@ -98,7 +99,9 @@ pub fn encode_stream<'a>(
     let mut at = buffer.len();
     for group in (0..shape.groups()).rev() {
         let symbols = &symbols[group * shape.group_symbols()..];
-        for step in (0..shape.symbols_per_run).rev() {
+        let last = group + 1 == shape.groups();
+        let steps = shape.symbols_per_run - if last { shape.carried_steps() } else { 0 };
+        for step in (0..steps).rev() {
             let half = (group * shape.symbols_per_run + step) % shape.states_per_lane;
             for (lane, state) in states[half].iter_mut().enumerate().rev() {
                 let symbol = symbols.get(lane * shape.symbols_per_run + step);
@@ -127,6 +130,16 @@ pub(crate) fn first_states(
     assert!(buffer.len() >= max_words(shape), "word buffer too small");
     assert!(carried.is_empty() || carried.len() == shape.carried_bytes(), "carried bytes");
     let mut states = [[first_state(0); LANES]; 2];
+    if shape.carries_symbols {
+        assert!(carried.is_empty(), "carried bytes beside carried symbols");
+        for (number, states) in states[..shape.states_per_lane].iter_mut().enumerate() {
+            for (lane, state) in states.iter_mut().enumerate() {
+                let symbol = |byte| symbols[shape.carried_symbol(number, lane, byte)];
+                *state = first_state(u16::from_le_bytes([symbol(0), symbol(1)]));
+            }
+        }
+        return states;
+    }
     for (state, bytes) in states.as_flattened_mut().iter_mut().zip(carried.as_chunks::<2>().0) {
         *state = first_state(u16::from_le_bytes(*bytes));
     }
@@ -170,7 +183,12 @@ mod tests {
 
     fn shapes(symbols: usize) -> impl Iterator<Item = StreamShape> {
         [1, 2, 4, 8, 16].into_iter().flat_map(move |symbols_per_run| {
-            [1, 2].map(|states_per_lane| StreamShape { symbols, symbols_per_run, states_per_lane })
+            [1, 2].map(|states_per_lane| StreamShape {
+                symbols,
+                symbols_per_run,
+                states_per_lane,
+                carries_symbols: false,
+            })
         })
     }
 
@@ -178,7 +196,10 @@ mod tests {
         let frequencies = table_for(symbols);
         let table = DecodeTable::new(&frequencies);
         for shape in shapes(symbols.len()) {
-            for carried in [0, shape.carried_bytes()] {
+            let whole = !symbols.is_empty() && symbols.len().is_multiple_of(shape.group_symbols());
+            let carries_symbols = whole && shape.symbols_per_run >= 2 * shape.states_per_lane;
+            let carrying = StreamShape { carries_symbols, ..shape };
+            for (shape, carried) in [(shape, 0), (shape, shape.carried_bytes()), (carrying, 0)] {
                 let carried: Vec<u8> = (0..carried).map(|i| (i * 7 % 251) as u8).collect();
                 let (states, words) = encoded(shape, &frequencies, symbols, &carried);
                 let mut out = vec![0xAA; symbols.len()];
@@ -211,7 +232,12 @@ mod tests {
         let symbols: Vec<u8> = (0..5000u32).map(|i| (i * i % 7) as u8).collect();
         let frequencies = table_for(&symbols);
         let table = DecodeTable::new(&frequencies);
-        let shape = StreamShape { symbols: 5000, symbols_per_run: 8, states_per_lane: 2 };
+        let shape = StreamShape {
+            symbols: 5000,
+            symbols_per_run: 8,
+            states_per_lane: 2,
+            carries_symbols: false,
+        };
         let (states, words) = encoded(shape, &frequencies, &symbols, &[]);
         let decode = |states: &[u8], words: &[u8]| {
             decode_stream(shape, &table, states, words, &mut vec![0; 5000], &mut [])

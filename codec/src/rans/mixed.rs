@@ -56,6 +56,7 @@ pub fn decode_mixed_stream(
     tails: Option<&mut [u8]>,
     carried: &mut [u8],
 ) -> Result<(), StreamError> {
+    assert!(!shape.carries_symbols, "symbols of several tables are not carried");
     assert_eq!(states.len(), shape.state_bytes(), "initial states of another shape");
     assert_eq!(symbols.len(), shape.symbols, "output of another shape");
     assert!(carried.is_empty() || carried.len() == shape.carried_bytes(), "carried bytes");
@@ -99,7 +100,7 @@ impl<const S: usize> Lanes<S> {
                 tails[first + lane * run] = tail;
             }
         }
-        self.finish(&words, carried)
+        self.finish(shape, &words, carried)
     }
 }
 
@@ -127,6 +128,7 @@ pub fn encode_mixed_stream<'a>(
     carried: &[u8],
     buffer: &'a mut [u16],
 ) -> EncodedStream<'a> {
+    assert!(!shape.carries_symbols, "symbols of several tables are not carried");
     assert!(buffer.len() >= max_mixed_words(shape, tails.is_some()), "word buffer too small");
     let mut states = first_states(shape, symbols, carried, buffer);
     let mut at = buffer.len();

@@ -23,8 +23,8 @@ pub use mixed::{
 pub use normalize::{NormalizeError, normalize};
 pub use ordinal::{BUCKET_BITS, OrdinalTable};
 pub use step::{
-    SLOT_SHIFT, STATE_FACTOR, advance, advance_parts, byte_of, carried_by, drop_byte, first_state,
-    is_first_state, needs_word, put_byte, slot, take_word,
+    SLOT_SHIFT, STATE_FACTOR, advance, advance_parts, byte_of, carried_by, carried_step, drop_byte,
+    first_state, is_first_state, needs_word, put_byte, slot, take_word,
 };
 pub use table::{DecodeTable, Frequencies, FrequencyError, TableEntry};
 
@@ -43,6 +43,9 @@ pub struct StreamShape {
     pub symbols_per_run: usize,
     /// States per lane: 1 or 2.
     pub states_per_lane: usize,
+    /// Whether the encoder's first states carry the symbols of the last steps, two each. Groups are
+    /// whole then, and runs are of at least twice as many symbols as a lane has states.
+    pub carries_symbols: bool,
 }
 
 impl StreamShape {
@@ -62,6 +65,22 @@ impl StreamShape {
     #[inline(always)]
     pub const fn steps(&self) -> usize {
         self.groups() * self.symbols_per_run
+    }
+
+    /// Steps of each run, the last ones, whose symbols are carried if the run is one of the last group:
+    /// in each lane, the first of these belongs to its first state's low byte, and so on by turns.
+    #[inline(always)]
+    pub const fn carried_steps(&self) -> usize {
+        if self.carries_symbols { size_of::<u16>() * self.states_per_lane } else { 0 }
+    }
+
+    /// Where the symbol is that byte `byte` of state `state` of lane `lane` carries, with
+    /// [`StreamShape::carries_symbols`].
+    #[inline(always)]
+    pub(crate) const fn carried_symbol(&self, state: usize, lane: usize, byte: usize) -> usize {
+        let step = carried_step(self.states_per_lane, state, byte);
+        let step = self.symbols_per_run - self.carried_steps() + step;
+        self.symbols - self.group_symbols() + lane * self.symbols_per_run + step
     }
 
     /// Bytes that the encoder's first states can carry, two each.

@@ -79,3 +79,10 @@ pub const fn is_first_state(state: u32, carries: bool) -> bool {
 pub const fn carried_by(state: u32) -> u16 {
     state as u16
 }
+
+/// Which of the symbols that a lane's states carry byte `byte` of its state `state` is, in the order
+/// of the steps that they stand for.
+#[inline(always)]
+pub const fn carried_step(states_per_lane: usize, state: usize, byte: usize) -> usize {
+    byte * states_per_lane + state
+}

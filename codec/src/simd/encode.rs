@@ -116,8 +116,8 @@ impl<L: Lanes> Parts for Vectors<L> {
                 (4, _) => encoder.encode::<4, 2>(symbols),
                 (8, 1) => encoder.encode::<8, 1>(symbols),
                 (8, _) => encoder.encode::<8, 2>(symbols),
-                (_, 1) => encoder.encode::<16, 1>(symbols),
-                (_, _) => encoder.encode::<16, 2>(symbols),
+                (_, 1) => encoder.encode_bytes::<1>(symbols, shape.carried_steps()),
+                (_, _) => encoder.encode_bytes::<2>(symbols, shape.carried_steps()),
             }
             let least = encoder.rarest.to_array();
             assert!(!least.contains(&0), "a symbol without a slot in the table");
@@ -172,7 +172,8 @@ impl<L: Lanes> Encoder<L> {
                 let mut padded = [self.padding; 16 * LANES];
                 padded[..rest.len()].copy_from_slice(rest);
                 if RUN == 2 && rest.len() <= RUN * LANES {
-                    self.put_two_steps::<S>(&padded);
+                    // The last group of runs of two, where their number is odd.
+                    self.put_half_quarter::<S>(L::load_runs_of_2(all_of(&padded[..4 * LANES])));
                 } else {
                     self.put_unit::<RUN, S>(&padded[..unit]);
                 }
@@ -180,6 +181,31 @@ impl<L: Lanes> Encoder<L> {
             for symbols in symbols[..whole].rchunks_exact(unit) {
                 self.put_unit::<RUN, S>(symbols);
             }
+        }
+    }
+
+    /// The same for runs of 16, but for the last `carried` steps.
+    ///
+    /// # Safety
+    ///
+    /// See [`Encoder::encode`].
+    #[inline(always)]
+    unsafe fn encode_bytes<const S: usize>(&mut self, symbols: &[u8], carried: usize) {
+        const UNIT: usize = 16 * LANES;
+        let carrying = if carried > 0 { UNIT } else { 0 };
+        let (before, last) = symbols.split_at(symbols.len() - carrying);
+        // SAFETY: the caller's promise.
+        unsafe {
+            if carried > 0 {
+                let [first, second, third, fourth] = L::load_runs_of_16(all_of(last));
+                if carried < QUARTER_STEPS {
+                    self.put_half_quarter::<S>(fourth);
+                }
+                self.put_quarter::<S>(third);
+                self.put_quarter::<S>(second);
+                self.put_quarter::<S>(first);
+            }
+            self.encode::<16, S>(before);
         }
     }
 
@@ -241,15 +267,14 @@ impl<L: Lanes> Encoder<L> {
         }
     }
 
-    /// The last group of runs of two, where their number is odd: half a quarter.
+    /// The first two of four symbols.
     ///
     /// # Safety
     ///
     /// See [`Encoder::encode`].
-    unsafe fn put_two_steps<const S: usize>(&mut self, symbols: &[u8]) {
+    unsafe fn put_half_quarter<const S: usize>(&mut self, symbols: L) {
         // SAFETY: the caller's promise.
         unsafe {
-            let symbols = L::load_runs_of_2(all_of(&symbols[..4 * LANES]));
             let symbols = L::look_up_symbols(&self.table, symbols);
             let mut states = self.states;
             self.put_step::<1>(&mut states[S - 1], symbols);

@@ -110,8 +110,8 @@ fn encode_stream<'a>(
         (4, _) => encoder.encode::<4, 2>(symbols),
         (8, 1) => encoder.encode::<8, 1>(symbols),
         (8, _) => encoder.encode::<8, 2>(symbols),
-        (_, 1) => encoder.encode::<16, 1>(symbols),
-        (_, _) => encoder.encode::<16, 2>(symbols),
+        (_, 1) => encoder.encode_bytes::<1>(symbols, shape.carried_steps()),
+        (_, _) => encoder.encode_bytes::<2>(symbols, shape.carried_steps()),
     }
     let all_have_slots = _mm512_test_epi8_mask(encoder.rarest, encoder.rarest) == u64::MAX;
     assert!(all_have_slots, "a symbol without a slot in the table");
@@ -167,6 +167,25 @@ impl Encoder<'_> {
         for symbols in whole.rchunks_exact(unit) {
             self.put_unit::<RUN, S>(symbols, STEPS);
         }
+    }
+
+    /// Puts all symbols of runs of 16 in, the last group filled up, but for the last `carried` steps.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,popcnt")]
+    fn encode_bytes<const S: usize>(&mut self, symbols: &[u8], carried: usize) {
+        if carried == 0 {
+            return self.encode::<16, S>(symbols);
+        }
+        let (before, last) = symbols.split_at(symbols.len() - MOST_SYMBOLS);
+        // SAFETY: these are the instructions of `Registers`.
+        let quarters = unsafe { Registers::load_runs_of_16(all_of(last)) };
+        if carried < STEPS {
+            self.put::<S>(quarters[3], STEPS - carried);
+        }
+        self.put::<S>(quarters[2], STEPS);
+        self.put::<S>(quarters[1], STEPS);
+        self.put::<S>(quarters[0], STEPS);
+        self.encode::<16, S>(before);
     }
 
     /// Puts the symbols of a group in, or of two groups of runs of two, of which the first `steps` of
@@ -424,8 +443,15 @@ mod tests {
         for (symbols_per_run, states_per_lane) in
             [2, 4, 8, 16].into_iter().flat_map(|run| [(run, 1), (run, 2)])
         {
-            let shape = StreamShape { symbols: symbols.len(), symbols_per_run, states_per_lane };
-            for carried in [0, shape.carried_bytes()] {
+            let shape = StreamShape {
+                symbols: symbols.len(),
+                symbols_per_run,
+                states_per_lane,
+                carries_symbols: false,
+            };
+            let whole = !symbols.is_empty() && symbols.len().is_multiple_of(shape.group_symbols());
+            let carrying = StreamShape { carries_symbols: whole && symbols_per_run == 16, ..shape };
+            for (shape, carried) in [(shape, 0), (shape, shape.carried_bytes()), (carrying, 0)] {
                 let carried: Vec<u8> = (0..carried).map(|i| (i * 7 % 251) as u8).collect();
                 let mut buffers = [(); 2].map(|()| vec![0; crate::rans::max_words(shape)]);
                 let [expected, found] = &mut buffers;
@@ -442,7 +468,8 @@ mod tests {
 
     #[test]
     fn streams_around_every_group_boundary_are_the_references() {
-        for length in [0, 1, 31, 33, 63, 64, 65, 127, 128, 129, 255, 257, 511, 512, 513, 1021, 4099]
+        for length in
+            [0, 1, 31, 33, 63, 64, 65, 127, 128, 129, 255, 257, 511, 512, 513, 1021, 4096, 4099]
         {
             // Period 251, so that swapped runs or groups show.
             check(&(0..length).map(|i| (i % 251) as u8).collect::<Vec<_>>());
@@ -464,7 +491,12 @@ mod tests {
         let mut counts = [0; ALPHABET];
         (counts[0], counts[1]) = (1, 1);
         let table = EncodeTable::new(&crate::rans::normalize(&counts).unwrap());
-        let shape = StreamShape { symbols: 1000, symbols_per_run: 16, states_per_lane: 2 };
+        let shape = StreamShape {
+            symbols: 1000,
+            symbols_per_run: 16,
+            states_per_lane: 2,
+            carries_symbols: false,
+        };
         let mut symbols = [0; 1000];
         symbols[777] = 200;
         let encode = || {

@@ -6,7 +6,9 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use super::lanes::{Lanes, STEP_WORD_BYTES, all_of_mut};
 use crate::block::DecodeTables;
 use crate::constants::{LANE_RUN_BYTES, LANES};
-use crate::rans::{StreamShape, advance, carried_by, is_first_state, needs_word, slot, take_word};
+use crate::rans::{
+    StreamShape, advance, carried_by, carried_step, is_first_state, needs_word, slot, take_word,
+};
 
 /// Steps whose symbols share a 32-bit number in each lane.
 pub(super) const QUARTER_STEPS: usize = 4;
@@ -42,6 +44,18 @@ pub(super) trait StreamStates<L>: Copy {
         tables: [&DecodeTables; B],
         words: &mut [*const u8; B],
     ) -> [L; B];
+
+    /// The same for the last quarter of streams whose states carry the last symbols, and which has
+    /// only the steps before these: the symbols of those and, in the bytes after them, the carried.
+    ///
+    /// # Safety
+    ///
+    /// As for [`StreamStates::four_steps`].
+    unsafe fn last_steps<const B: usize>(
+        states: &mut [Self; B],
+        tables: [&DecodeTables; B],
+        words: &mut [*const u8; B],
+    ) -> [L; B];
 }
 
 /// States that take their steps in turn, `S` for each lane.
@@ -52,6 +66,7 @@ pub(super) struct InTurn<L, const S: usize>([L; 2]);
 pub(super) struct Stream<'a, L> {
     run: usize,
     states_per_lane: usize,
+    carries_symbols: bool,
     tables: &'a DecodeTables,
     words: &'a [u8],
     at: Position<L>,
@@ -88,9 +103,9 @@ impl<'a, L: Lanes> Stream<'a, L> {
         }
         // SAFETY: the caller's promise.
         let states = lanes.map(|lanes| unsafe { L::from_array(&lanes) });
-        let (run, states_per_lane) = (shape.symbols_per_run, shape.states_per_lane);
+        let StreamShape { symbols_per_run: run, states_per_lane, carries_symbols, .. } = shape;
         let at = Position { states, taken: 0 };
-        Some(Self { run, states_per_lane, tables, words, at })
+        Some(Self { run, states_per_lane, carries_symbols, tables, words, at })
     }
 
     /// Symbols of one group.
@@ -135,8 +150,9 @@ impl<'a, L: Lanes> Stream<'a, L> {
         for (bytes, &state) in carried.as_chunks_mut().0.iter_mut().zip(states) {
             *bytes = carried_by(state).to_le_bytes();
         }
+        let carries = self.carries_symbols || !carried.is_empty();
         self.at.taken == self.words.len()
-            && states.iter().all(|&state| is_first_state(state, !carried.is_empty()))
+            && states.iter().all(|&state| is_first_state(state, carries))
     }
 }
 
@@ -192,6 +208,7 @@ pub(super) unsafe fn decode_nibbles<L: Lanes, const B: usize>(
 }
 
 /// [`decode`] for runs of 16 symbols, which are elements themselves: rotated back where `rotated`.
+/// Streams whose states carry symbols are decoded as a whole.
 ///
 /// # Safety
 ///
@@ -224,12 +241,16 @@ unsafe fn decode_runs_of_bytes<L: Lanes, T: StreamStates<L>, const B: usize>(
     let mut states = streams.each_ref().map(|stream| unsafe { T::new(stream.at.states) });
     let mut taken = streams.each_ref().map(|stream| stream.at.taken);
     let mut padded = [const { MaybeUninit::uninit() }; B];
-    for start in (0..outs[0].len()).step_by(UNIT) {
+    let length = outs[0].len();
+    for start in (0..length).step_by(UNIT) {
+        let carried = streams[0].carries_symbols && start + UNIT == length;
         // SAFETY: the caller's promise.
         unsafe {
-            let mut next =
-                || decode_quarter::<L, T, B>(&streams, &mut states, &mut taken, &mut padded);
-            let (first, second, third, fourth) = (next(), next(), next(), next());
+            let mut next = |carried| {
+                decode_quarter::<L, T, B>(&streams, &mut states, &mut taken, &mut padded, carried)
+            };
+            let (first, second, third) = (next(false), next(false), next(false));
+            let fourth = next(carried);
             for (b, out) in outs.iter_mut().enumerate() {
                 let mut quarters = [first[b], second[b], third[b], fourth[b]];
                 if rotated {
@@ -264,7 +285,7 @@ unsafe fn decode_runs<L: Lanes, T: StreamStates<L>, const B: usize, const RUN: u
         // SAFETY: the caller's promise.
         unsafe {
             let mut next =
-                || decode_quarter::<L, T, B>(&streams, &mut states, &mut taken, &mut padded);
+                || decode_quarter::<L, T, B>(&streams, &mut states, &mut taken, &mut padded, false);
             let first = next();
             let second = if RUN > 4 { next() } else { first };
             for (b, out) in outs.iter_mut().enumerate() {
@@ -290,13 +311,14 @@ unsafe fn decode_runs<L: Lanes, T: StreamStates<L>, const B: usize, const RUN: u
     }
 }
 
-/// Four steps of each stream.
+/// Four steps of each stream, or with `carried` what [`StreamStates::last_steps`] does.
 #[inline(always)]
 unsafe fn decode_quarter<L: Lanes, T: StreamStates<L>, const B: usize>(
     streams: &[&mut Stream<'_, L>; B],
     states: &mut [T; B],
     taken: &mut [usize; B],
     padded: &mut [MaybeUninit<[u8; WINDOW]>; B],
+    carried: bool,
 ) -> [L; B] {
     let windows: [*const u8; B] =
         core::array::from_fn(|b| streams[b].window(taken[b], &mut padded[b]).as_ptr());
@@ -305,7 +327,11 @@ unsafe fn decode_quarter<L: Lanes, T: StreamStates<L>, const B: usize>(
     // SAFETY: the caller's promise; each window has as many bytes as four steps take at most, and
     // `words` stays in it.
     unsafe {
-        let symbols = T::four_steps(states, tables, &mut words);
+        let symbols = if carried {
+            T::last_steps(states, tables, &mut words)
+        } else {
+            T::four_steps(states, tables, &mut words)
+        };
         for b in 0..B {
             taken[b] += words[b].offset_from_unsigned(windows[b]);
         }
@@ -340,6 +366,49 @@ impl<L: Lanes, const S: usize> StreamStates<L> for InTurn<L, S> {
             step_each::<L, S, B, 3>(states, tables, S - 1, words, &mut symbols);
             symbols
         }
+    }
+
+    #[inline(always)]
+    unsafe fn last_steps<const B: usize>(
+        states: &mut [Self; B],
+        tables: [&DecodeTables; B],
+        words: &mut [*const u8; B],
+    ) -> [L; B] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut symbols = [L::from_array(&[0; LANES]); B];
+            if S == 1 {
+                step_each::<L, S, B, 0>(states, tables, 0, words, &mut symbols);
+                step_each::<L, S, B, 1>(states, tables, 0, words, &mut symbols);
+            }
+            for (symbols, states) in symbols.iter_mut().zip(states) {
+                *symbols = add_carried::<L, S>(*symbols, states.0);
+            }
+            symbols
+        }
+    }
+}
+
+/// The symbols of a last quarter's steps, and above them those that the `S` states of each lane carry.
+///
+/// # Safety
+///
+/// The processor has the instructions of `L`.
+#[inline(never)]
+pub(super) unsafe fn add_carried<L: Lanes, const S: usize>(symbols: L, states: [L; 2]) -> L {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (mut symbols, states) = (symbols.to_array(), states.map(|states| states.to_array()));
+        for (lane, symbols) in symbols.iter_mut().enumerate() {
+            for (number, states) in states[..S].iter().enumerate() {
+                for (byte, symbol) in carried_by(states[lane]).to_le_bytes().into_iter().enumerate()
+                {
+                    let place = QUARTER_STEPS - 2 * S + carried_step(S, number, byte);
+                    *symbols |= u32::from(symbol) << (8 * place);
+                }
+            }
+        }
+        L::from_array(&symbols)
     }
 }
 

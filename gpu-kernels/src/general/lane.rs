@@ -5,7 +5,8 @@
 use codec::constants::LANES;
 use codec::device::{KernelTable, status};
 use codec::rans::{
-    TableEntry, advance, byte_of, drop_byte, is_first_state, needs_word, slot, take_word,
+    TableEntry, advance, byte_of, carried_by, drop_byte, is_first_state, needs_word, slot,
+    take_word,
 };
 use cuda_std::{global, warp};
 
@@ -55,6 +56,14 @@ impl Lane {
         let next = unsafe { self.refill(advance(state, entry), true) };
         self.states = if self.two { [self.states[1], next] } else { [next, next] };
         u32::from(entry.symbol())
+    }
+
+    /// The symbol that the states carry with this number, after all steps. Their number was even, so
+    /// that the states are in order.
+    pub(super) fn carried(&self, number: u32) -> u32 {
+        let states = if self.two { 2 } else { 1 };
+        let state = self.states[(number % states) as usize];
+        u32::from(carried_by(state)) >> (8 * (number / states)) & 0xFF
     }
 
     /// The tail byte in the state of the last step, in lanes that have one; others get 0.

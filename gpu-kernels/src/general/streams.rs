@@ -49,8 +49,13 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
             let mut bytes = [0u32; 4];
             let mut symbol_number = 0;
             while symbol_number < Self::RUN / per_symbol {
-                // SAFETY: the lane was made for a stream of the block.
-                let symbol = unsafe { lane.step(table) };
+                let last = self.carries_symbols() && group + 1 == self.groups();
+                let symbol = match self.carried_steps().checked_sub(Self::RUN - symbol_number) {
+                    // SAFETY: the table is the stream's.
+                    Some(number) if last => unsafe { values(table, lane.carried(number)) },
+                    // SAFETY: the lane was made for a stream of the block.
+                    _ => unsafe { lane.step(table) },
+                };
                 let two = kind == plane_kind::PAIRS;
                 // SAFETY: the lane was made for a stream of the block.
                 let value = if two { unsafe { values(table, symbol) } } else { symbol };
@@ -71,7 +76,7 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
             group += 1;
         }
         let carries = plane + 1 == WIDTH && self.carried() > 0;
-        let mut found = lane.finish(carries);
+        let mut found = lane.finish(carries || self.carries_symbols());
         if carries {
             // SAFETY: the module's promise; the last plane's stream has been decoded.
             unsafe { self.fill_in_carried(kind, &lane) };

@@ -32,7 +32,7 @@ impl TableCache {
         let frequencies = decode_frequencies(&record.frequencies)
             .map_err(|detail| Error::Internal { detail: format!("table {id}: {detail}") })?;
         let table = DecodeTable::new(&frequencies);
-        let table = KernelTable::new(&table, &record.ranks.unwrap_or_default());
+        let table = KernelTable::new(&table, record.ranks.as_ref());
         let table = Arc::new(if unrotated { table.unrotated() } else { table });
         let mut known = lock();
         if known.len() < MOST_TABLES {

@@ -93,7 +93,8 @@ impl<'a> Batch<'a> {
         let table = self.tables.len() as u32;
         self.specs.push(self.plane_specs(coded));
         self.tables.extend(coded.decode.iter().flatten().map(|tables| {
-            let table = KernelTable::new(&tables.table, &tables.ranks);
+            let paired = self.subject.plan.planes.contains(&PlaneCoding::Pairs);
+            let table = KernelTable::new(&tables.table, paired.then_some(&tables.ranks));
             if self.subject.takes_unrotated_tables() { table.unrotated() } else { table }
         }));
         self.add_classes(coded, &blocks);
@@ -129,7 +130,7 @@ impl<'a> Batch<'a> {
         let first_table = self.tables.len() as u32;
         self.class_lists.push(ClassLists::new(longest, first_table, by_element));
         self.tables.extend(coded.by_class.decode.iter().map(|table| {
-            let table = KernelTable::new(table, &Default::default());
+            let table = KernelTable::new(table, None);
             if self.subject.takes_unrotated_tables() { table.unrotated() } else { table }
         }));
     }

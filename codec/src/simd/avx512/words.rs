@@ -6,7 +6,7 @@
 
 use core::arch::x86_64::*;
 
-use super::super::stream::{StreamStates, keep_in_turn};
+use super::super::stream::{StreamStates, add_carried, keep_in_turn};
 use super::{Registers, translate};
 use crate::block::DecodeTables;
 use crate::constants::{PROBABILITY_BITS, TABLE_SIZE, WORD_BITS};
@@ -59,6 +59,19 @@ impl StreamStates<Registers> for States {
                 four_steps_each::<B, false>(states, tables, words)
             }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn last_steps<const B: usize>(
+        states: &mut [Self; B],
+        _tables: [&DecodeTables; B],
+        _words: &mut [*const u8; B],
+    ) -> [Registers; B] {
+        // SAFETY: the caller's promise. All four symbols of the quarter are carried.
+        states.each_ref().map(|states| unsafe {
+            let none = Registers([_mm512_setzero_si512(); 2]);
+            add_carried::<Registers, 2>(none, states.into_lanes())
+        })
     }
 }
 
