@@ -26,9 +26,10 @@ pub(crate) fn count_head_first(elements: &[u8]) -> Vec<PlaneCounts> {
     estimate(elements, 1, |e| head_first_32(u32::from_le_bytes(e)).to_le_bytes())
 }
 
-/// Whether the planes of a block are counted exactly by [`estimate_planes`].
+/// Whether the planes of a block are counted exactly by [`estimate_planes`]: one of few elements, and one
+/// whose last `stride` spans are not all there, of which a sample would stand for too many or too few.
 pub(crate) const fn is_exact(elements: usize, stride: usize) -> bool {
-    elements <= EXACT_ELEMENTS || stride == 1
+    elements <= EXACT_ELEMENTS || stride == 1 || !elements.is_multiple_of(SPAN * stride)
 }
 
 /// Counts of all planes of a block, plane 0 first: in a large block, those of one of `stride` spans
@@ -274,6 +275,20 @@ mod tests {
             values.iter().for_each(|&value| counts[usize::from(value)] += 1);
         }
         all
+    }
+
+    #[test]
+    fn estimates_stand_for_as_many_elements_as_there_are() {
+        let bytes: Vec<u8> = (0..40 << 10).map(|place| (place * 7 % 251) as u8).collect();
+        for elements in (0..20 << 10).step_by(511).chain([8192, 10240, 16384, 18432]) {
+            for width in [Width::One, Width::Two] {
+                let layout = ElementLayout { width, rotated: true };
+                let planes = estimate_planes(layout, &bytes[..elements * width.bytes()], 8);
+                for counts in planes {
+                    assert_eq!(counts.iter().sum::<u32>() as usize, elements, "{width:?}");
+                }
+            }
+        }
     }
 
     #[test]
