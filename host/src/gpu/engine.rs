@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use cuda_driver::cust::context::{Context, CurrentContext};
 use cuda_driver::cust::device::Device;
@@ -12,6 +13,7 @@ use cuda_driver::raw::cuMemcpyHtoDAsync_v2;
 use codec::constants::LANES;
 use codec::device::{status, tile_layout};
 
+use super::branches::Branches;
 use super::description::Description;
 use super::device::{DeviceInfo, MIN_COMPUTE_CAPABILITY, devices, driver, gpu};
 use super::kernels::{Function, Geometries, Geometry, Kernels, THREADS, warps_for};
@@ -28,7 +30,8 @@ pub(crate) struct Engine {
     tiles: Function,
     references: Function,
     copies: Function,
-    geometries: std::sync::Mutex<Geometries>,
+    geometries: Mutex<Geometries>,
+    branches: Mutex<Branches>,
     /// Pinned memory and streams that no load is using.
     pub(super) workspaces: Workspaces,
     context: Context,
@@ -157,6 +160,7 @@ impl Engine {
             references,
             copies,
             geometries: Default::default(),
+            branches: Mutex::new(Branches::new()?),
             workspaces: Workspaces::default(),
             context,
             info,
@@ -174,7 +178,10 @@ impl Engine {
         let at = |offset: usize| address + offset as u64;
         let warps = THREADS / LANES as u32;
         let mut launches = Vec::with_capacity(sections.launches.len());
-        for launch in &sections.launches {
+        // Little work first, beside which that of the last launch fills the device.
+        let mut by_size: Vec<_> = sections.launches.iter().collect();
+        by_size.sort_by_key(|launch| launch.tasks);
+        for launch in by_size {
             let (kernel, geometry) = self.geometry(&launch.kernel, launch.tasks)?;
             let grid = geometry.grid(&kernel, launch.tasks, self.info.multiprocessors);
             launches.push(PreparedLaunch {
@@ -222,7 +229,7 @@ impl Engine {
     fn geometry(&self, kernel: &Kernel, tasks: usize) -> Result<(Kernel, Geometry)> {
         let warps = warps_for(kernel, tasks, self.info.multiprocessors);
         let key = (*kernel, warps);
-        let mut known = self.geometries.lock().unwrap_or_else(|error| error.into_inner());
+        let mut known = self.geometries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(geometry) = known.get(&key) {
             return Ok((key.0, *geometry));
         }
@@ -270,7 +277,8 @@ impl Engine {
         Ok(PreparedWork { plan, status: sections.status, blocks, description, coded })
     }
 
-    /// Queues the kernels of `plan` on `stream`. The device's context is the calling thread's.
+    /// Queues the kernels of `plan` on `stream`, or beside it where they need not wait for each other:
+    /// `stream` goes on when all are done. The device's context is the calling thread's.
     ///
     /// # Safety
     ///
@@ -278,7 +286,7 @@ impl Engine {
     /// the stream has passed this point; what its tasks write is not otherwise used meanwhile.
     pub(crate) unsafe fn launch(&self, plan: &LaunchPlan, stream: &Stream) -> Result<()> {
         let LaunchPlan { mut tasks, mut tables, mut specs, mut status, mut classes, .. } = *plan;
-        for prepared in &plan.launches {
+        let mut queue = |prepared: &PreparedLaunch, stream: &Stream| {
             let PreparedLaunch { mut groups, mut group_count, mut counters, .. } = *prepared;
             let mut arguments = [
                 argument(&mut groups),
@@ -294,7 +302,11 @@ impl Engine {
             let shape = (prepared.grid, prepared.threads, prepared.shared_bytes);
             // SAFETY: the caller keeps the description and what its tasks point to; the arguments are
             // those of the kernel's signature.
-            unsafe { prepared.function.launch(shape, stream, &mut arguments[..count])? };
+            unsafe { prepared.function.launch(shape, stream, &mut arguments[..count]) }
+        };
+        if let Some((last, aside)) = plan.launches.split_last() {
+            let mut branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
+            branches.run(stream, aside, last, &mut queue)?;
         }
         let tile_bytes = tile_layout::bytes(THREADS / LANES as u32);
         let simple = [

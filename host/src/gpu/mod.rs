@@ -5,6 +5,7 @@
 //! CPU from [`Decoder::auto`], and both decode to the same bytes.
 
 mod backend;
+mod branches;
 mod buffer;
 mod classes;
 mod copies;

@@ -1,22 +1,15 @@
 //! Layer after layer, each decoded while the one before is used.
 
-use std::ptr;
-
 use cuda_driver::cust::stream::{Stream as CustStream, StreamFlags};
-use cuda_driver::raw::{
-    CUevent, cuEventCreate, cuEventDestroy_v2, cuEventRecord, cuStreamWaitEvent,
-};
 
+use super::super::branches::Mark;
 use super::super::buffer::{DeviceBuffer, Memory, Stream};
-use super::super::device::{driver, gpu};
+use super::super::device::gpu;
 use super::super::engine::PreparedWork;
 use super::{Resident, ResidentCheckpoint};
 use crate::error::{Error, Result};
 use crate::load::TENSOR_ALIGNMENT;
 use crate::safetensors::Dtype;
-
-/// `CU_EVENT_DISABLE_TIMING`: the events are for order only.
-const WITHOUT_TIMING: u32 = 2;
 
 /// Decodes the layers of a [`ResidentCheckpoint`] in turn, over and over, into two buffers of the size
 /// of the largest: while one is used, the next is being decoded to the other, on a stream of its own.
@@ -87,38 +80,6 @@ struct Decoding {
     used: Mark,
     /// For each buffer, that its layer has been decoded.
     decoded: [Mark; 2],
-}
-
-/// A point in a stream, for others to wait for.
-struct Mark(CUevent);
-
-impl Mark {
-    fn new() -> Result<Self> {
-        let mut event = ptr::null_mut();
-        // SAFETY: one handle is written, to `event`.
-        driver(unsafe { cuEventCreate(&mut event, WITHOUT_TIMING) }, "make an event")?;
-        Ok(Self(event))
-    }
-
-    fn set(&self, stream: &CustStream) -> Result<()> {
-        // SAFETY: both handles are valid.
-        driver(unsafe { cuEventRecord(self.0, stream.as_inner()) }, "record an event")
-    }
-
-    /// Lets `stream` wait for where this was last set.
-    fn hold(&self, stream: &CustStream) -> Result<()> {
-        // SAFETY: both handles are valid.
-        let waits = unsafe { cuStreamWaitEvent(stream.as_inner(), self.0, 0) };
-        driver(waits, "let a stream wait")
-    }
-}
-
-impl Drop for Mark {
-    fn drop(&mut self) {
-        // SAFETY: the handle is valid; what waits for it goes on doing so. A lost context has no more
-        // events, and says so.
-        let _ = unsafe { cuEventDestroy_v2(self.0) };
-    }
 }
 
 impl std::fmt::Debug for LayerStream<'_> {
