@@ -34,15 +34,13 @@ const MAX_WARPS_BY_CLASS: u32 = 16;
 /// see `docs/kernels.md`.
 fn max_blocks_per_multiprocessor(kernel: &Kernel, tasks: usize, multiprocessors: u32) -> u32 {
     const FEW_TASKS_PER_WARP: usize = 8;
-    const MANY_TASKS_PER_WARP: usize = 7;
     let warps = (4 * (THREADS / LANES as u32) * multiprocessors) as usize;
     let few_tasks = tasks < FEW_TASKS_PER_WARP * warps;
-    let many_tasks = tasks >= MANY_TASKS_PER_WARP * warps;
     match (kernel.tables, kernel.step_bytes) {
         (Tables::ByClass(_), _) => 2,
         (Tables::None, _) => 4,
         (Tables::OfGroup, 0..=1) => 5,
-        (Tables::OfGroup, _) if kernel.has_symbols_of_bytes() && many_tasks => 5,
+        (Tables::OfGroup, _) if kernel.has_symbols_of_bytes() => 5,
         (Tables::OfGroup, 8..) => 3,
         (Tables::OfGroup, 4..) if few_tasks => 3,
         (Tables::OfGroup, _) => 4,
