@@ -21,9 +21,6 @@ const COUNTED_AT_ONCE: usize = 192;
 /// Room for a piece's bytes of one plane, up to the end of a group.
 const ROOM: usize = MAX_PIECE_ELEMENTS + MAX_GROUP_SYMBOLS;
 
-/// Bytes of a line of the processor's cache.
-const LINE_BYTES: usize = 64;
-
 const _: () = {
     assert!(PIECE_ELEMENTS.is_multiple_of(2 * MAX_GROUP_SYMBOLS));
     assert!(PIECE_ELEMENTS >= 2 * MAX_STATES_PER_LANE * LANES * size_of::<u16>());
@@ -192,7 +189,6 @@ unsafe fn decode_piece<'a, L: Lanes, const B: usize>(
             return merged;
         }
         outs.iter().for_each(|out| fetch_for_writing(out));
-        planes.iter().for_each(|planes| planes.fetch_raw(piece.start + piece.elements));
         // SAFETY: the caller's promise.
         unsafe { decode_streams(streams, symbols) };
     }
@@ -203,6 +199,7 @@ unsafe fn decode_piece<'a, L: Lanes, const B: usize>(
 /// elements of several planes are written all at once then, and would wait for each line.
 #[inline(always)]
 fn fetch_for_writing(out: &[u8]) {
+    const LINE_BYTES: usize = 64;
     #[cfg(target_arch = "x86_64")]
     for line in out.chunks(LINE_BYTES) {
         use core::arch::x86_64::{_MM_HINT_ET1, _mm_prefetch};
@@ -312,23 +309,6 @@ impl<'a> Planes<'a> {
             Source::Nibbles(raw) => &raw[start / 2..],
             _ => &[],
         }
-    }
-
-    /// Asks for the raw bytes of the piece that begins with element `start`, where one plane is raw: with
-    /// three of them, those of elements of four bytes, so many requests cost more than they save.
-    #[inline(always)]
-    fn fetch_raw(&self, start: usize) {
-        let (2, Source::Raw(raw)) = (self.width, &self.sources[0]) else { return };
-        let end = raw.len().min(start + PIECE_ELEMENTS);
-        let raw = raw.get(start..end).unwrap_or_default();
-        #[cfg(target_arch = "x86_64")]
-        for line in raw.chunks(LINE_BYTES) {
-            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a hint, which changes nothing that a program sees; the line is one of `raw`.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = raw.chunks(LINE_BYTES);
     }
 
     /// Makes the elements from `start` on, as many as `out` has room for. `first_raw` is what
