@@ -37,22 +37,28 @@ pub(super) fn decode_blocks<const B: usize>(
     unsafe { pieces::decode::<Registers, B>(spec, blocks, buffers, outs) }
 }
 
-/// For each set of lanes that take a word, which of the next words each lane of eight takes.
-static WORD_OF_LANE: [[u8; 8]; 256] = word_of_lane();
+/// For each set of lanes that take a word, which bytes of the next words each lane of eight takes; those of
+/// a lane that takes none are zero.
+static WORDS_OF_LANES: [[u8; 16]; 256] = words_of_lanes();
 
-const fn word_of_lane() -> [[u8; 8]; 256] {
-    let mut words = [[0; 8]; 256];
+const fn words_of_lanes() -> [[u8; 16]; 256] {
+    /// Makes a shuffle of bytes put a zero.
+    const ZERO: u8 = 0x80;
+    let mut bytes = [[ZERO; 16]; 256];
     let mut takers = 0;
     while takers < 256 {
-        let (mut lane, mut word) = (0, 0);
+        let (mut lane, mut at) = (0, 0);
         while lane < 8 {
-            words[takers][lane] = word;
-            word += (takers >> lane & 1) as u8;
+            if takers >> lane & 1 == 1 {
+                bytes[takers][2 * lane] = at;
+                bytes[takers][2 * lane + 1] = at + 1;
+                at += 2;
+            }
             lane += 1;
         }
         takers += 1;
     }
-    words
+    bytes
 }
 
 /// For each set of lanes that give off a word, which bytes of the lanes' words are the last ones.
@@ -252,12 +258,12 @@ impl Lanes for Registers {
             let set = _mm256_movemask_ps(_mm256_castsi256_ps(takers)) as usize & 0xFF;
             // SAFETY: 16 bytes, after at most 48 that the lanes before took.
             let words = unsafe { _mm_loadu_si128(words.add(taken).cast()) };
-            // SAFETY: a row has eight bytes.
-            let order = unsafe { _mm_loadl_epi64(WORD_OF_LANE[set].as_ptr().cast()) };
-            let order = _mm256_cvtepu8_epi32(order);
-            let words = _mm256_permutevar8x32_epi32(_mm256_cvtepu16_epi32(words), order);
-            let refilled = _mm256_or_si256(_mm256_slli_epi32::<{ WORD_BITS as i32 }>(next), words);
-            *states = _mm256_blendv_epi8(next, refilled, takers);
+            // SAFETY: a row has 16 bytes.
+            let order = unsafe { _mm_loadu_si128(WORDS_OF_LANES[set].as_ptr().cast()) };
+            let words = _mm256_cvtepu16_epi32(_mm_shuffle_epi8(words, order));
+            // The states are ready before the words are.
+            let shifted = _mm256_slli_epi32::<{ WORD_BITS as i32 }>(next);
+            *states = _mm256_or_si256(_mm256_blendv_epi8(next, shifted, takers), words);
             taken += 2 * set.count_ones() as usize;
         }
         taken

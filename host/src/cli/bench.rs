@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use half::bf16;
+use memmap2::MmapMut;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand_distr::{Distribution, StandardNormal};
@@ -109,13 +110,14 @@ fn measure(
     }
     let encoded_bytes = encoded.len() as u64;
     let checkpoint = Checkpoint::from_bytes(encoded)?;
-    let mut out = vec![0; data.len()];
+    let mut out = output(data.len())?;
+    let out = &mut out[..data.len()];
     let mut decode = Vec::with_capacity(runs);
     for _ in 0..runs {
         // So that bytes which a run leaves alone differ.
         out.fill(0xA5);
         let start = Instant::now();
-        checkpoint.decode_all_into(&mut out)?;
+        checkpoint.decode_all_into(out)?;
         decode.push(start.elapsed().as_secs_f64());
         if out != data {
             return Err(Error::Internal { detail: format!("{name} decodes to other bytes") });
@@ -130,6 +132,15 @@ fn measure(
     };
     let (encode, decode) = (Times::of(encode), Times::of(decode));
     Ok(Measured { name, original: file.len() as u64, encoded: encoded_bytes, encode, decode, gpu })
+}
+
+/// Memory to decode into: what loading decodes into, in large pages where the system has them.
+fn output(bytes: usize) -> Result<MmapMut> {
+    let out = MmapMut::map_anon(bytes.max(1))
+        .map_err(|error| Error::io("have memory for", Path::new("<memory>"), error))?;
+    #[cfg(target_os = "linux")]
+    let _ = out.advise(memmap2::Advice::HugePage);
+    Ok(out)
 }
 
 /// A `.safetensors` file with a square matrix of Gaussian weights.
