@@ -370,12 +370,20 @@ mod tests {
         let bytes: Vec<u8> = (0..100_000u64).map(|i| (i * i % 251) as u8).collect();
         let layout = ElementLayout { width: Width::One, rotated: false };
         for stride in [1, 2, 4, 8, 16] {
-            let mut counter = ByteCounter::default();
-            counter.add_spans(&bytes, stride, 0..1);
-            let first = estimate_planes(layout, &bytes, stride)[0];
-            assert_eq!(counter.counts().map(|count| count * stride as u32), first);
-            counter.add_spans(&bytes, stride, 1..stride);
-            assert_eq!(counter.counts().map(u64::from), exact(layout, &bytes)[0]);
+            // Whole strides of spans, which are estimated, and more, which are counted.
+            for bytes in [&bytes[..6 * 16 * SPAN], &bytes] {
+                let all = exact(layout, bytes)[0];
+                let mut counter = ByteCounter::default();
+                counter.add_spans(bytes, stride, 0..1);
+                let estimate = if is_exact(bytes.len(), stride) {
+                    all.map(|count| count as u32)
+                } else {
+                    counter.counts().map(|count| count * stride as u32)
+                };
+                assert_eq!(estimate_planes(layout, bytes, stride)[0], estimate);
+                counter.add_spans(bytes, stride, 1..stride);
+                assert_eq!(counter.counts().map(u64::from), all);
+            }
         }
     }
 
