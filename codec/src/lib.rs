@@ -27,6 +27,8 @@ pub mod device;
 pub mod pair;
 pub mod rans;
 pub mod reference;
+// Kernels have lanes of their own.
+#[cfg(not(target_arch = "nvptx64"))]
 pub mod simd;
 pub mod split;
 pub mod tile;

@@ -23,6 +23,7 @@ mod lanes;
 mod mixed;
 mod pieces;
 mod portable;
+mod prefetch;
 mod stream;
 
 pub use pieces::{BlockInput, PieceBuffers};

@@ -1,7 +1,10 @@
 //! A block in pieces that stay in the first-level cache: symbols of every stream first, then
 //! elements from all planes.
 
+use core::ops::Range;
+
 use super::lanes::Lanes;
+use super::prefetch::{self, ELEMENTS_AHEAD};
 use super::stream::{
     MAX_GROUP_SYMBOLS, Stream, decode as decode_streams, decode_bytes as decode_byte_streams,
     decode_nibbles as decode_nibble_streams,
@@ -93,14 +96,14 @@ pub(super) unsafe fn decode<L: Lanes, const B: usize>(
         let left = spec.elements - start;
         let last = left <= MAX_PIECE_ELEMENTS;
         let piece = Piece { start, elements: if last { left } else { PIECE_ELEMENTS }, last };
-        let mut outs =
-            outs.each_mut().map(|out| &mut out[start * width..][..piece.elements * width]);
+        let mut outs = outs.each_mut().map(|out| &mut out[start * width..]);
         // SAFETY: the caller's promise.
         let merged = unsafe { decode_piece(&planes, &mut streams, piece, buffers, &mut outs) };
         for b in 0..B {
+            let out = &mut outs[b][..piece.elements * width];
             // SAFETY: the caller's promise.
             let right =
-                unsafe { planes[b].finish(piece, merged, &streams[b], &mut buffers[b], outs[b]) };
+                unsafe { planes[b].finish(piece, merged, &streams[b], &mut buffers[b], out) };
             if !right {
                 return false;
             }
@@ -143,7 +146,8 @@ unsafe fn decode_bytes<L: Lanes, const B: usize>(
 }
 
 /// The symbols of a piece, from every stream of a plane at once. Returns how many elements are in the
-/// output already, which those of nibbles are as far as these are not carried.
+/// output already, which those of nibbles are as far as these are not carried. `outs` begin with the piece's
+/// elements and end with the block's.
 ///
 /// # Safety
 ///
@@ -183,31 +187,27 @@ unsafe fn decode_piece<'a, L: Lanes, const B: usize>(
                             let raw = planes[b].first_raw(piece.start + start);
                             merge_nibbles(planes[b].layout, symbols, raw, out);
                         }
+                        planes[b].prefetch(piece.start, start..end, outs[b]);
                     },
                 );
             }
             return merged;
         }
-        outs.iter().for_each(|out| fetch_for_writing(out));
+        let of_symbol = piece.elements.div_ceil(count);
         // SAFETY: the caller's promise.
-        unsafe { decode_streams(streams, symbols) };
+        unsafe {
+            decode_streams(
+                streams,
+                symbols,
+                #[inline(always)]
+                |b, first, symbols| {
+                    let elements = of_symbol * first..of_symbol * (first + symbols.len());
+                    planes[b].prefetch(piece.start, elements, outs[b]);
+                },
+            );
+        }
     }
     0
-}
-
-/// Asks for the cache lines that a piece's elements will be written to, while its streams are decoded:
-/// elements of several planes are written all at once then, and would wait for each line.
-#[inline(always)]
-fn fetch_for_writing(out: &[u8]) {
-    const LINE_BYTES: usize = 64;
-    #[cfg(target_arch = "x86_64")]
-    for line in out.chunks(LINE_BYTES) {
-        use core::arch::x86_64::{_MM_HINT_ET1, _mm_prefetch};
-        // SAFETY: a hint, which changes nothing that a program sees; the line is one of `out`.
-        unsafe { _mm_prefetch::<_MM_HINT_ET1>(line.as_ptr().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = out.chunks(LINE_BYTES);
 }
 
 /// The planes of a block that is being decoded.
@@ -308,6 +308,28 @@ impl<'a> Planes<'a> {
             Source::Raw(raw) => &raw[start..],
             Source::Nibbles(raw) => &raw[start / 2..],
             _ => &[],
+        }
+    }
+
+    /// Asks for what elements are made of and for where they go, some way ahead of `elements` of the piece
+    /// that begins at `start`, where `out` begins too.
+    #[inline(always)]
+    fn prefetch(&self, start: usize, elements: Range<usize>, out: &[u8]) {
+        let elements = elements.start + ELEMENTS_AHEAD..elements.end + ELEMENTS_AHEAD;
+        let width = self.width;
+        if let Some(out) = out.get(elements.start * width..elements.end * width) {
+            prefetch::for_writing(out);
+        }
+        let elements = start + elements.start..start + elements.end;
+        for source in &self.sources[..width] {
+            let raw = match source {
+                Source::Raw(raw) => raw.get(elements.clone()),
+                Source::Nibbles(raw) => raw.get(elements.start / 2..elements.end / 2),
+                Source::Constant | Source::Symbols | Source::Pairs => None,
+            };
+            if let Some(raw) = raw {
+                prefetch::for_reading(raw);
+            }
         }
     }
 

@@ -159,7 +159,9 @@ impl<'a, L: Lanes> Stream<'a, L> {
 /// Decodes the next groups of `B` streams of the same shape, step by step in turn: a step waits for
 /// the one before of its stream, and meanwhile the processor works on the others.
 ///
-/// Each of `outs` has room for the same whole number of groups.
+/// Each of `outs` has room for the same whole number of groups. Calls `each_unit` for each stream whenever
+/// a unit of its symbols is in the output: with the number of the stream, that of the unit's first symbol in
+/// the output, and the unit. What it does overlaps with the steps that follow.
 ///
 /// # Safety
 ///
@@ -168,25 +170,23 @@ impl<'a, L: Lanes> Stream<'a, L> {
 pub(super) unsafe fn decode<L: Lanes, const B: usize>(
     streams: [&mut Stream<'_, L>; B],
     outs: [&mut [u8]; B],
+    each_unit: impl FnMut(usize, usize, &mut [u8]),
 ) {
-    let no_more = |_, _, _: &mut [u8]| {};
     // SAFETY: the caller's promise.
     unsafe {
         match (streams[0].run, streams[0].states_per_lane) {
-            (2, 1) => decode_runs::<L, InTurn<L, 1>, B, 2>(streams, outs, no_more),
-            (2, _) => decode_runs::<L, L::TwoStates, B, 2>(streams, outs, no_more),
-            (4, 1) => decode_runs::<L, InTurn<L, 1>, B, 4>(streams, outs, no_more),
-            (4, _) => decode_runs::<L, L::TwoStates, B, 4>(streams, outs, no_more),
-            (8, 1) => decode_runs::<L, InTurn<L, 1>, B, 8>(streams, outs, no_more),
-            (8, _) => decode_runs::<L, L::TwoStates, B, 8>(streams, outs, no_more),
+            (2, 1) => decode_runs::<L, InTurn<L, 1>, B, 2>(streams, outs, each_unit),
+            (2, _) => decode_runs::<L, L::TwoStates, B, 2>(streams, outs, each_unit),
+            (4, 1) => decode_runs::<L, InTurn<L, 1>, B, 4>(streams, outs, each_unit),
+            (4, _) => decode_runs::<L, L::TwoStates, B, 4>(streams, outs, each_unit),
+            (8, 1) => decode_runs::<L, InTurn<L, 1>, B, 8>(streams, outs, each_unit),
+            (8, _) => decode_runs::<L, L::TwoStates, B, 8>(streams, outs, each_unit),
             _ => unreachable!("runs of 16 symbols are for `decode_bytes`"),
         }
     }
 }
 
-/// [`decode`] for runs of eight symbols, calling `each_group` for each stream whenever a group of its
-/// symbols is in the output: with the number of the stream, that of the group's first symbol in the
-/// output, and the group. What it does overlaps with the steps that follow.
+/// [`decode`] for runs of eight symbols, whose units are groups.
 ///
 /// # Safety
 ///
