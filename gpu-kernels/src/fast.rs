@@ -17,7 +17,7 @@ use crate::escapes::{MARK, announced, announced_by_all};
 use crate::grid::{ALL_LANES, SharedLayout, Work, for_each_task};
 use crate::lanes::{Lanes, pack};
 use crate::output::{replace_bits, store_run};
-use crate::parts::Places;
+use crate::parts::Parts;
 
 /// One symbol per element.
 const SYMBOLS: u8 = codec::device::plane_kind::SYMBOLS;
@@ -91,41 +91,34 @@ impl<
     /// Decodes one block and returns its status.
     #[inline(always)]
     unsafe fn decode(task: BlockTask, shared: SharedLayout) -> u32 {
-        let Some(places) = Places::of::<WIDTH, CODING, RAW, S>(&task) else {
-            return status::LENGTH;
-        };
         // SAFETY: the module's promise.
-        let opened = unsafe { Lanes::<RAW, RUN, S, BY_PRODUCTS>::open::<CODING>(&places, shared) };
-        let Some((mut lanes, counts, bad_start)) = opened else {
+        let Some(parts) = (unsafe { Parts::read::<WIDTH, CODING, RAW, S>(&task) }) else {
             return status::LENGTH;
         };
+        // SAFETY: the module's promise; the parts lie within the block.
+        let (mut lanes, bad_start) =
+            unsafe { Lanes::<RAW, RUN, S, BY_PRODUCTS>::open(&parts, shared) };
         let out_bytes = task.elements * WIDTH;
         let units = out_bytes.div_ceil(Self::GROUP_BYTES * Self::GROUPS_PER_UNIT);
-        let last_carries = RAW > 0 && places.carries_into(units.saturating_sub(1));
         let mut unit = 0;
         while unit < units {
-            let carried_from =
-                if last_carries && unit == units - 1 { Some(places.raw_length) } else { None };
             // SAFETY: the module's promise; the unit is one of the block's.
-            unsafe {
-                let out = task.out as *mut u8;
-                Self::decode_unit(&mut lanes, unit, carried_from, out, out_bytes);
-            };
+            unsafe { Self::decode_unit(&mut lanes, unit, task.out as *mut u8, out_bytes) };
             unit += 1;
         }
         let carries =
-            places.carried > 0 || Self::CARRIES_SYMBOLS && fills_groups(out_bytes as usize);
-        let mut found = lanes.finish(&counts, carries) | bad_start;
-        if RAW > 0 && places.carried > 0 && !last_carries {
+            parts.carried > 0 || Self::CARRIES_SYMBOLS && fills_groups(out_bytes as usize);
+        let mut found = lanes.finish(&parts, carries) | bad_start;
+        if RAW > 0 && parts.carried > 0 {
             // SAFETY: the module's promise; plane 0 is `carried` bytes longer than `raw_length`.
-            unsafe { Self::fill_in_carried(&places, &lanes, &task) };
+            unsafe { Self::fill_in_carried(&parts, &lanes, &task) };
         }
         if CODING == PAIRS {
             // SAFETY: the module's promise; the escapes lie within the block.
             found |= unsafe {
                 let mark = shared.expanded.offset(MARK).load_u32();
                 let place = (WIDTH - 1, u32::from(ROTATED));
-                counts.escapes.fill_in::<WIDTH>(&task, place, mark, lanes.announced)
+                parts.escapes.fill_in::<WIDTH>(&task, place, mark, lanes.announced)
             };
         }
         found
@@ -135,7 +128,6 @@ impl<
     unsafe fn decode_unit(
         lanes: &mut Lanes<RAW, RUN, S, BY_PRODUCTS>,
         unit: u32,
-        carried_from: Option<u32>,
         out: *mut u8,
         out_bytes: u32,
     ) {
@@ -157,9 +149,6 @@ impl<
                 true => lanes.quarter::<12>(unit, table),
                 false => none,
             };
-            if let Some(raw_length) = carried_from {
-                lanes.put_carried(raw_length);
-            }
             Self::merge(lanes, unit, out_bytes, [first, second, third, fourth])
         };
         if carried {
@@ -268,11 +257,10 @@ impl<
         if ROTATED { unrotate_bytes(elements) } else { elements }
     }
 
-    /// Puts the bytes that the states carried over whatever was merged in their place, for blocks whose
-    /// last unit does not have all of them.
+    /// Puts the bytes that the states carried over whatever was merged in their place.
     #[inline(always)]
     unsafe fn fill_in_carried(
-        places: &Places,
+        parts: &Parts,
         lanes: &Lanes<RAW, RUN, S, BY_PRODUCTS>,
         task: &BlockTask,
     ) {
@@ -282,7 +270,7 @@ impl<
         let mut number = 0;
         while number < S {
             let carried = carried_by(lanes.states[number]);
-            let at = places.raw_length + number as u32 * 64 + warp::lane_id() * 2;
+            let at = parts.raw_length + number as u32 * 64 + warp::lane_id() * 2;
             let mut byte = 0;
             while byte < 2 {
                 let value = (carried >> (8 * byte)) as u8;

@@ -207,7 +207,7 @@ fn choose_coding(
             let step = segment.profile.pair_step(elements);
             let ranks = pairs.ranks();
             let symbols = segment.count_symbols((plane, PlaneCoding::Pairs), &ranks, blocks, step);
-            let choice = pairs.with_symbols(symbols).choose_table(pool, most_bits, step);
+            let choice = pairs.with_symbols(symbols).choose_table(pool, most_bits);
             choice.map(|choice| Coding::new(PlaneRecord::Pairs, choice))
         }
         Some(PairKind::Nibbles) => segment.nibble_pairs(pool, (blocks, most_bits), elements),
@@ -220,16 +220,14 @@ fn choose_coding(
             // Estimates may lack a symbol, and a table must not.
             let none = [None; ALPHABET];
             let stride = segment.profile.stride();
-            let all_counted = blocks.iter().all(|&block| is_exact(segment.elements(block), stride));
-            let (counts, step) = if all_counted {
-                (group.counts, 1)
+            let counts = if blocks.iter().all(|&block| is_exact(segment.elements(block), stride)) {
+                group.counts
             } else if segment.layout.width == Width::One {
-                let step = segment.profile.symbol_step(elements);
-                (segment.count_bytes_of(blocks, &group.counts, step), step)
+                segment.count_bytes_of(blocks, &group.counts, segment.profile.symbol_step(elements))
             } else {
-                (segment.count_symbols((plane, PlaneCoding::Symbols), &none, blocks, 1), 1)
+                segment.count_symbols((plane, PlaneCoding::Symbols), &none, blocks, 1)
             };
-            let choice = choose_symbol_table(&counts, pool, most_bits, step)?;
+            let choice = choose_symbol_table(&counts, pool, most_bits)?;
             Some(Coding::new(PlaneRecord::Symbols, choice))
         }
     }
@@ -447,7 +445,7 @@ impl Segment<'_, '_> {
     ) -> Option<Coding> {
         let coded = (0, PlaneCoding::NibblePairs);
         let count = |step| self.count_symbols(coded, &[None; ALPHABET], blocks, step);
-        let mut step = self.profile.pair_step(elements);
+        let step = self.profile.pair_step(elements);
         let mut counts = count(step);
         if step > 1 {
             // What a sample misses must have a slot, for which there is room if it is little.
@@ -455,12 +453,11 @@ impl Segment<'_, '_> {
             if missed <= MOST_MISSED {
                 counts.iter_mut().for_each(|count| *count = (*count).max(1));
             } else {
-                step = 1;
-                counts = count(step);
+                counts = count(1);
             }
         }
         let raw = 4.0 * elements as f64;
-        let choice = choose_symbol_table(&counts, pool, most_bits - raw, step)?;
+        let choice = choose_symbol_table(&counts, pool, most_bits - raw)?;
         let mut coding = Coding::new(PlaneRecord::NibblePairs, choice);
         coding.bits += raw;
         Some(coding)
