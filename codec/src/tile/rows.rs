@@ -76,13 +76,34 @@ pub(super) fn forward(
         let row = Row::new(sub_block, row, mode);
         let sums = row.sums(values, |_| true);
         let own = &values[row.at(row.first)..row.at(row.end)];
-        for ((coded, value), sum) in coded.iter_mut().zip(own).zip(sums) {
-            *coded = format.residual(*value, sum >> 2);
+        match (
+            <&mut [u32; SUB_BLOCK_SIDE]>::try_from(&mut *coded),
+            <&[i32; SUB_BLOCK_SIDE]>::try_from(own),
+        ) {
+            // A number of turns that is known takes vectors.
+            (Ok(coded), Ok(own)) => residuals(format, own, sums, coded),
+            _ => {
+                for ((coded, value), sum) in coded.iter_mut().zip(own).zip(sums) {
+                    *coded = format.residual(*value, sum >> 2);
+                }
+            }
         }
         for (column, coded) in (row.first..row.regular).zip(coded) {
             let predicted = predict_one(format, mode, &row, column, values);
             *coded = format.residual(values[row.at(column)], predicted);
         }
+    }
+}
+
+#[inline(always)]
+fn residuals<const N: usize>(
+    format: NumberFormat,
+    own: &[i32; N],
+    sums: [i32; N],
+    coded: &mut [u32; N],
+) {
+    for at in 0..N {
+        coded[at] = format.residual(own[at], sums[at] >> 2);
     }
 }
 

@@ -11,6 +11,7 @@ use super::forward;
 use super::subject::Subject;
 use crate::encode::entropy::entropy_bits;
 use crate::encode::profile::Profile;
+use crate::simd::level;
 
 /// How closely a profile looks.
 struct Effort {
@@ -98,24 +99,24 @@ fn sample(subject: &Subject<'_>, columns: u32, count: usize) -> Vec<SampledTile>
 /// The part of the bits that the best of some simple predictions saves, or a transform, by the
 /// entropy of the highest planes. Floats are predicted by their order, which suffices to tell.
 fn promise(subject: &Subject<'_>, tiles: &[SampledTile]) -> f64 {
-    let mut counts = [[[0u64; ALPHABET]; PLANES]; 5];
     let planes = PLANES.min(subject.width());
     let unused = 8 * subject.width().saturating_sub(PLANES);
+    let mut counts = [[[0u32; ALPHABET]; PLANES]; PREDICTIONS];
     for SampledTile { tile, values } in tiles {
-        for row in 0..tile.height as usize {
-            for column in 2..tile.width as usize {
-                let predictions = simple_predictions(values, row, column);
-                let value = values[row * TILE_SIDE + column];
-                for (counts, predicted) in counts.iter_mut().zip(predictions) {
-                    let residual = subject.format.residual(value, predicted) >> unused;
+        let mut above = &[0; TILE_SIDE];
+        for row in &values.as_chunks::<TILE_SIDE>().0[..tile.height as usize] {
+            let residuals = simple_residuals(subject, row, above, unused as u32);
+            for (counts, residuals) in counts.iter_mut().zip(&residuals) {
+                for residual in &residuals[FIRST_COLUMN..(tile.width as usize).max(FIRST_COLUMN)] {
                     for (counts, byte) in counts[..planes].iter_mut().zip(residual.to_le_bytes()) {
                         counts[usize::from(byte)] += 1;
                     }
                 }
             }
+            above = row;
         }
     }
-    let counted: u64 = counts[0][0].iter().sum();
+    let counted: u64 = counts[0][0].iter().map(|&count| u64::from(count)).sum();
     // Planes that are not counted are taken to be noise.
     let noise = (unused as u64 * counted) as f64;
     let bits =
@@ -125,15 +126,36 @@ fn promise(subject: &Subject<'_>, tiles: &[SampledTile]) -> f64 {
     predicted.max(promise_of_transforms(subject, tiles))
 }
 
-/// None, left, top, planar, and the second left, where the first row has only left neighbours.
-fn simple_predictions(values: &TileValues, row: usize, column: usize) -> [i32; 5] {
-    let at = row * TILE_SIDE + column;
-    let (left, skip) = (values[at - 1], values[at - 2]);
-    if row == 0 {
-        return [0, left, 0, left, skip];
-    }
-    let (top, corner) = (values[at - TILE_SIDE], values[at - TILE_SIDE - 1]);
-    [0, left, top, left.wrapping_add(top).wrapping_sub(corner), skip]
+/// Columns of a row that have all neighbours to their left begin with this one.
+const FIRST_COLUMN: usize = 2;
+/// None, left, top, planar, and the second left.
+const PREDICTIONS: usize = 5;
+
+/// What some predictions leave of a tile's row, each without its `unused` low bits. Above the first row
+/// are zeros.
+fn simple_residuals(
+    subject: &Subject<'_>,
+    row: &[i32; TILE_SIDE],
+    above: &[i32; TILE_SIDE],
+    unused: u32,
+) -> [[u32; TILE_SIDE]; PREDICTIONS] {
+    let format = subject.format;
+    level().run(
+        #[inline(always)]
+        || {
+            let mut residuals = [[0; TILE_SIDE]; PREDICTIONS];
+            for column in FIRST_COLUMN..TILE_SIDE {
+                let (left, skip) = (row[column - 1], row[column - 2]);
+                let (top, corner) = (above[column], above[column - 1]);
+                let planar = left.wrapping_add(top).wrapping_sub(corner);
+                for (residuals, predicted) in residuals.iter_mut().zip([0, left, top, planar, skip])
+                {
+                    residuals[column] = format.residual(row[column], predicted) >> unused;
+                }
+            }
+            residuals
+        },
+    )
 }
 
 /// The same of cosine transforms of a sub-block of each tile.
