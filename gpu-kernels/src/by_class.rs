@@ -23,7 +23,7 @@ use crate::classes::class_at;
 use crate::grid::{SharedLayout, Work, for_each_task_by_class};
 use crate::lanes::{Lanes, pack};
 use crate::output::store_run;
-use crate::parts::{Parts, first_bytes};
+use crate::parts::{Places, first_bytes};
 
 /// Elements of a group, of which each lane has a run.
 const GROUP: u32 = GROUP_BYTES as u32;
@@ -82,12 +82,15 @@ unsafe fn decode<const S: usize>(
     shared: SharedLayout,
     classes: KernelClasses,
 ) -> u32 {
-    // SAFETY: the module's promise.
-    let Some(parts) = (unsafe { Parts::read::<1, { plane_kind::SYMBOLS }, 0, S>(&task) }) else {
+    const CODING: u8 = plane_kind::SYMBOLS;
+    let Some(places) = Places::of::<1, CODING, 0, S>(&task) else {
         return status::LENGTH;
     };
-    // SAFETY: the module's promise; the parts lie within the block.
-    let (mut lanes, bad_start) = unsafe { Lanes::<0, CLASS_RUN, S, false>::open(&parts, shared) };
+    // SAFETY: the module's promise.
+    let opened = unsafe { Lanes::<0, CLASS_RUN, S, false>::open::<CODING>(&places, shared) };
+    let Some((mut lanes, counts, bad_start)) = opened else {
+        return status::LENGTH;
+    };
     let in_group = warp::lane_id() * CLASS_RUN;
     let mut runs = Runs::from(classes, task.first + u64::from(in_group));
     // SAFETY: the module's promise.
@@ -116,7 +119,7 @@ unsafe fn decode<const S: usize>(
         unsafe { store_run(task.out as *mut u8, at, task.elements, symbols.map(pack)) };
         group += 1;
     }
-    lanes.finish(&parts, false) | bad_start
+    lanes.finish(&counts, false) | bad_start
 }
 
 /// The tables of a run of which only the first `count` elements are the block's: what pads the stream

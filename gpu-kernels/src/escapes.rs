@@ -64,6 +64,9 @@ impl Escapes {
         mark: u32,
         announced: u32,
     ) -> u32 {
+        if warp::warp_vote_ballot(ALL_LANES, (announced | self.count) != 0) == 0 {
+            return 0;
+        }
         // What other lanes have written must be visible before it is read.
         warp::sync_warp(ALL_LANES);
         let mut bad = false;

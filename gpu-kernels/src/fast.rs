@@ -17,7 +17,7 @@ use crate::escapes::{MARK, announced, announced_by_all};
 use crate::grid::{ALL_LANES, SharedLayout, Work, for_each_task};
 use crate::lanes::{Lanes, pack};
 use crate::output::{replace_bits, store_run};
-use crate::parts::Parts;
+use crate::parts::Places;
 
 /// One symbol per element.
 const SYMBOLS: u8 = codec::device::plane_kind::SYMBOLS;
@@ -91,34 +91,41 @@ impl<
     /// Decodes one block and returns its status.
     #[inline(always)]
     unsafe fn decode(task: BlockTask, shared: SharedLayout) -> u32 {
-        // SAFETY: the module's promise.
-        let Some(parts) = (unsafe { Parts::read::<WIDTH, CODING, RAW, S>(&task) }) else {
+        let Some(places) = Places::of::<WIDTH, CODING, RAW, S>(&task) else {
             return status::LENGTH;
         };
-        // SAFETY: the module's promise; the parts lie within the block.
-        let (mut lanes, bad_start) =
-            unsafe { Lanes::<RAW, RUN, S, BY_PRODUCTS>::open(&parts, shared) };
+        // SAFETY: the module's promise.
+        let opened = unsafe { Lanes::<RAW, RUN, S, BY_PRODUCTS>::open::<CODING>(&places, shared) };
+        let Some((mut lanes, counts, bad_start)) = opened else {
+            return status::LENGTH;
+        };
         let out_bytes = task.elements * WIDTH;
         let units = out_bytes.div_ceil(Self::GROUP_BYTES * Self::GROUPS_PER_UNIT);
+        let last_carries = RAW > 0 && places.carries_into(units.saturating_sub(1));
         let mut unit = 0;
         while unit < units {
+            let carried_from =
+                if last_carries && unit == units - 1 { Some(places.raw_length) } else { None };
             // SAFETY: the module's promise; the unit is one of the block's.
-            unsafe { Self::decode_unit(&mut lanes, unit, task.out as *mut u8, out_bytes) };
+            unsafe {
+                let out = task.out as *mut u8;
+                Self::decode_unit(&mut lanes, unit, carried_from, out, out_bytes);
+            };
             unit += 1;
         }
         let carries =
-            parts.carried > 0 || Self::CARRIES_SYMBOLS && fills_groups(out_bytes as usize);
-        let mut found = lanes.finish(&parts, carries) | bad_start;
-        if RAW > 0 && parts.carried > 0 {
+            places.carried > 0 || Self::CARRIES_SYMBOLS && fills_groups(out_bytes as usize);
+        let mut found = lanes.finish(&counts, carries) | bad_start;
+        if RAW > 0 && places.carried > 0 && !last_carries {
             // SAFETY: the module's promise; plane 0 is `carried` bytes longer than `raw_length`.
-            unsafe { Self::fill_in_carried(&parts, &lanes, &task) };
+            unsafe { Self::fill_in_carried(&places, &lanes, &task) };
         }
         if CODING == PAIRS {
             // SAFETY: the module's promise; the escapes lie within the block.
             found |= unsafe {
                 let mark = shared.expanded.offset(MARK).load_u32();
                 let place = (WIDTH - 1, u32::from(ROTATED));
-                parts.escapes.fill_in::<WIDTH>(&task, place, mark, lanes.announced)
+                counts.escapes.fill_in::<WIDTH>(&task, place, mark, lanes.announced)
             };
         }
         found
@@ -128,6 +135,7 @@ impl<
     unsafe fn decode_unit(
         lanes: &mut Lanes<RAW, RUN, S, BY_PRODUCTS>,
         unit: u32,
+        carried_from: Option<u32>,
         out: *mut u8,
         out_bytes: u32,
     ) {
@@ -149,6 +157,9 @@ impl<
                 true => lanes.quarter::<12>(unit, table),
                 false => none,
             };
+            if let Some(raw_length) = carried_from {
+                lanes.put_carried(raw_length);
+            }
             Self::merge(lanes, unit, out_bytes, [first, second, third, fourth])
         };
         if carried {
@@ -257,10 +268,11 @@ impl<
         if ROTATED { unrotate_bytes(elements) } else { elements }
     }
 
-    /// Puts the bytes that the states carried over whatever was merged in their place.
+    /// Puts the bytes that the states carried over whatever was merged in their place, for blocks whose
+    /// last unit does not have all of them.
     #[inline(always)]
     unsafe fn fill_in_carried(
-        parts: &Parts,
+        places: &Places,
         lanes: &Lanes<RAW, RUN, S, BY_PRODUCTS>,
         task: &BlockTask,
     ) {
@@ -270,7 +282,7 @@ impl<
         let mut number = 0;
         while number < S {
             let carried = carried_by(lanes.states[number]);
-            let at = parts.raw_length + number as u32 * 64 + warp::lane_id() * 2;
+            let at = places.raw_length + number as u32 * 64 + warp::lane_id() * 2;
             let mut byte = 0;
             while byte < 2 {
                 let value = (carried >> (8 * byte)) as u8;

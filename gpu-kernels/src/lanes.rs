@@ -16,7 +16,7 @@ use cuda_std::{global, warp};
 
 use crate::escapes::VALUES_BYTES;
 use crate::grid::{ALL_LANES, SharedLayout};
-use crate::parts::Parts;
+use crate::parts::{Counts, Places};
 use crate::ring::Rings;
 
 /// Bytes of an entry are a power of two.
@@ -70,20 +70,28 @@ pub(crate) struct Lanes<const RAW: usize, const RUN: u32, const S: usize, const 
 impl<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool>
     Lanes<RAW, RUN, S, BY_PRODUCTS>
 {
-    /// Starts a block whose parts are `parts`; also says what is wrong with its states.
+    /// Starts a block, of which `CODING` codes the last plane: copies, then the footer, then the
+    /// states, so that none of them waits for another. Returns the counts, and what is wrong with the
+    /// states; `None` when the parts do not fill the block.
     ///
     /// # Safety
     ///
-    /// The parts lie within a readable block, and `shared` is that of a kernel with such rings.
+    /// The places are those of a readable block, and `shared` is that of a kernel with such rings.
     #[inline(always)]
-    pub(crate) unsafe fn open(parts: &Parts, shared: SharedLayout) -> (Self, u32) {
+    pub(crate) unsafe fn open<const CODING: u8>(
+        places: &Places,
+        shared: SharedLayout,
+    ) -> Option<(Self, Counts, u32)> {
         // SAFETY: the parts lie within the block, each followed by its padding.
-        let rings = unsafe { Rings::open(shared, parts.words, parts.raw()) };
+        let rings = unsafe { Rings::start(shared, places.words, places.raw()) };
+        // SAFETY: the caller's promise.
+        let counts = unsafe { places.counts::<CODING>() };
         let below = warp::lane_mask_lt();
         let mut lanes = Self { states: [0; S], rings, shared, below, announced: 0 };
-        // SAFETY: the states lie within the block, see `Parts::read`.
-        let bad_start = unsafe { lanes.read_states(parts.states) };
-        (lanes, bad_start)
+        // SAFETY: the states lie within the block, see `Places::of`.
+        let bad_start = unsafe { lanes.read_states(places.states) };
+        lanes.rings.wait();
+        Some((lanes, counts?, bad_start))
     }
 
     /// Where the entries of a block's only table are.
@@ -294,9 +302,28 @@ impl<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool>
         .map(|element| if ROTATED { element.rotate_right(1) } else { element })
     }
 
+    /// Puts the bytes that the states carry behind the first `raw_length` of raw plane 0, to be merged
+    /// like all others.
+    ///
+    /// # Safety
+    ///
+    /// The module's promise; the last unit's symbols have been decoded, those bytes belong to it, and
+    /// `raw_length` is even.
+    #[inline(always)]
+    pub(crate) unsafe fn put_carried(&self, raw_length: u32) {
+        let mut number = 0;
+        while number < S {
+            let at = raw_length + 2 * (number as u32 * LANES as u32 + warp::lane_id());
+            // SAFETY: the caller's promise.
+            unsafe { self.rings.replace_raw(at, carried_by(self.states[number])) };
+            number += 1;
+        }
+        warp::sync_warp(ALL_LANES);
+    }
+
     /// What the states, which carry something or not, and the number of words say at the end.
     #[inline(always)]
-    pub(crate) fn finish(&self, parts: &Parts, carries: bool) -> u32 {
+    pub(crate) fn finish(&self, counts: &Counts, carries: bool) -> u32 {
         let mut off = false;
         let mut number = 0;
         while number < S {
@@ -307,7 +334,7 @@ impl<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool>
         if warp::warp_vote_ballot(ALL_LANES, off) != 0 {
             found |= status::FINAL_STATE;
         }
-        if self.rings.words_taken() != parts.word_count {
+        if self.rings.words_taken() != counts.words {
             found |= status::WORDS;
         }
         found

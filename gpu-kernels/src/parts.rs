@@ -1,23 +1,30 @@
-//! The parts of a block with a single stream, as its footer describes them, and of any block what
-//! their borders mean.
+//! The parts of a block with a single stream: where they begin, what its footer says of them, and of
+//! any block what their borders mean.
 
 use codec::constants::{BLOCK_ALIGNMENT, LANES};
+use codec::device::staging::GRANULE_BYTES;
 use codec::device::{BlockTask, plane_kind};
 use cuda_std::global;
 
 use crate::escapes::Escapes;
 use crate::ring::Source;
 
-/// The parts of a block, checked against its length.
-pub(crate) struct Parts {
+/// Where the parts of a block begin. None of it depends on the block's bytes, so that its copies can
+/// be under way before its footer has been read.
+pub(crate) struct Places {
     raw_start: *const u8,
     /// Bytes of each raw plane that are stored; plane 0 is `carried` shorter than the others.
     pub(crate) raw_length: u32,
     /// Bytes of plane 0 that the states carry.
     pub(crate) carried: u32,
     pub(crate) states: *const u32,
+    /// The words, and whatever follows them in the block.
     pub(crate) words: Source,
-    pub(crate) word_count: u32,
+}
+
+/// What a block's footer counts, checked against its length.
+pub(crate) struct Counts {
+    pub(crate) words: u32,
     pub(crate) escapes: Escapes,
 }
 
@@ -31,40 +38,16 @@ pub(crate) fn first_bytes(word: u32, count: u32) -> u32 {
     if count >= 4 { word } else { word & !(u32::MAX << (8 * count)) }
 }
 
-impl Parts {
-    /// The layout of `docs/FORMAT.md`, section 4, for a block with one stream; `None` when the
-    /// parts do not fill the block exactly.
-    ///
-    /// # Safety
-    ///
-    /// The task's block is readable for its length.
+/// Bytes of the footer of a block with one stream.
+const FOOTER: u32 = 8;
+
+impl Places {
+    /// The layout of `docs/FORMAT.md`, section 4, for a block with one stream; `None` when the block
+    /// is too short for it or no block can be as long.
     #[inline(always)]
-    pub(crate) unsafe fn read<
-        const WIDTH: u32,
-        const CODING: u8,
-        const RAW: usize,
-        const S: usize,
-    >(
+    pub(crate) fn of<const WIDTH: u32, const CODING: u8, const RAW: usize, const S: usize>(
         task: &BlockTask,
     ) -> Option<Self> {
-        const FOOTER: u32 = 8;
-        let block = task.block as *const u8;
-        if task.block_bytes < FOOTER {
-            return None;
-        }
-        let footer = block.wrapping_add((task.block_bytes - FOOTER) as usize).cast::<u32>();
-        // SAFETY: the block is long enough for its counts, see above.
-        let (words, escapes) =
-            unsafe { (global::load_u32(footer), global::load_u32(footer.add(1))) };
-        // So that nothing below overflows.
-        if words > task.block_bytes
-            || escapes > task.block_bytes
-            || task.block_bytes > 1 << 28
-            || !task.block_bytes.is_multiple_of(BLOCK_ALIGNMENT as u32)
-            || CODING != plane_kind::PAIRS && escapes > 0
-        {
-            return None;
-        }
         let raw_bytes = if CODING == plane_kind::NIBBLE_PAIRS {
             task.elements.div_ceil(2)
         } else {
@@ -77,20 +60,53 @@ impl Parts {
             planes => aligned(raw_bytes - carried) + (planes - 1) * aligned(raw_bytes),
         };
         let words_at = states_at + (S * LANES * 4) as u32;
-        let escapes_at = (words_at + 2 * words).next_multiple_of(4);
-        if aligned(escapes_at + 4 * escapes + FOOTER) != task.block_bytes {
+        // So that nothing below or in `counts` overflows.
+        if task.block_bytes > 1 << 28
+            || task.block_bytes < words_at + FOOTER
+            || !task.block_bytes.is_multiple_of(BLOCK_ALIGNMENT as u32)
+        {
             return None;
         }
+        let block = task.block as *const u8;
         let part = |at: u32| block.wrapping_add(at as usize);
         Some(Self {
             raw_start: block,
             raw_length: raw_bytes - carried,
             carried,
             states: part(states_at).cast(),
-            words: Source { start: part(words_at), length: 2 * words },
-            word_count: words,
-            escapes: Escapes { list: part(escapes_at).cast(), count: escapes },
+            words: Source { start: part(words_at), length: task.block_bytes - words_at },
         })
+    }
+
+    /// Reads the footer; `None` when the parts do not fill the block exactly.
+    ///
+    /// # Safety
+    ///
+    /// The block is readable for its length.
+    #[inline(always)]
+    pub(crate) unsafe fn counts<const CODING: u8>(&self) -> Option<Counts> {
+        let Source { start, length } = self.words;
+        let footer = start.wrapping_add((length - FOOTER) as usize).cast::<u32>();
+        // SAFETY: the block is long enough for its counts, see `of`.
+        let (words, escapes) =
+            unsafe { (global::load_u32(footer), global::load_u32(footer.add(1))) };
+        if words > length || escapes > length || CODING != plane_kind::PAIRS && escapes > 0 {
+            return None;
+        }
+        let escapes_at = (2 * words).next_multiple_of(4);
+        if aligned(escapes_at + 4 * escapes + FOOTER) != length {
+            return None;
+        }
+        let list = start.wrapping_add(escapes_at as usize).cast();
+        Some(Counts { words, escapes: Escapes { list, count: escapes } })
+    }
+
+    /// Whether the bytes that the states carry all belong to unit `last`, two of them side by side.
+    #[inline(always)]
+    pub(crate) fn carries_into(&self, last: u32) -> bool {
+        self.carried > 0
+            && self.raw_length >= last * GRANULE_BYTES
+            && self.raw_length.is_multiple_of(2)
     }
 
     /// The raw planes.

@@ -107,14 +107,14 @@ impl<const RAW: usize, const RUN: u32> Rings<RAW, RUN> {
     /// halves of the warp feed different rings.
     const WHOLE_WARP: bool = Self::WORD_BYTES / 4 == 2 * GRANULE_BYTES;
 
-    /// Starts the copies of a block and waits for the first of them.
+    /// Starts the copies of a block; [`Rings::wait`] waits for them.
     ///
     /// # Safety
     ///
     /// The sources are readable, `shared` is that of a kernel with these rings, and all lanes call
     /// this together.
     #[inline(always)]
-    pub(crate) unsafe fn open(shared: SharedLayout, words: Source, raw: [Source; RAW]) -> Self {
+    pub(crate) unsafe fn start(shared: SharedLayout, words: Source, raw: [Source; RAW]) -> Self {
         let lane = warp::lane_id();
         let mut rings = Self {
             words: shared.words,
@@ -136,9 +136,26 @@ impl<const RAW: usize, const RUN: u32> Rings<RAW, RUN> {
             rings.issue(0);
         }
         async_copy::commit();
+        rings
+    }
+
+    /// Waits for all copies that have been started.
+    #[inline(always)]
+    pub(crate) fn wait(&self) {
         async_copy::wait::<0>();
         warp::sync_warp(ALL_LANES);
-        rings
+    }
+
+    /// Puts two bytes into the place of bytes `at` and `at + 1` of raw plane 0, `at` being even.
+    ///
+    /// # Safety
+    ///
+    /// They belong to the last unit, whose copies have been waited for; all lanes call this together,
+    /// each for bytes of its own.
+    #[inline(always)]
+    pub(crate) unsafe fn replace_raw(&self, at: u32, bytes: u16) {
+        // SAFETY: within the ring of plane 0.
+        unsafe { self.raw.offset(at % RAW_RING_BYTES).store_u16(bytes) };
     }
 
     #[inline(always)]
@@ -166,7 +183,7 @@ impl<const RAW: usize, const RUN: u32> Rings<RAW, RUN> {
     ///
     /// # Safety
     ///
-    /// As for [`Rings::open`].
+    /// As for [`Rings::start`].
     #[inline(always)]
     pub(crate) unsafe fn advance(&mut self, unit: u32) {
         warp::sync_warp(ALL_LANES);

@@ -4,7 +4,10 @@ use codec::constants::{ALPHABET, ESCAPE_SYMBOL, RANKS, TABLE_SIZE};
 use codec::pair::{RankValues, ranks_of, symbol_of};
 use codec::rans::normalize;
 
-use super::tables::{NO_SLOT, Table, TablePool, cost_of_floats, least_bits_with_new_table, used};
+use super::tables::{
+    NO_SLOT, Table, TablePool, cost_of_floats, doubtful_bits, least_bits_with_new_table,
+    overfitting_bits, used,
+};
 use crate::simd::level;
 
 /// Bits of an entry of the escape list.
@@ -45,27 +48,33 @@ impl PairCounts {
 
     /// The table that codes these pairs best among the pool's newest and a new one, and the bits
     /// of the pairs with it; the bits of a new table's record are counted as well. None is made
-    /// that certainly takes more than `most_bits`.
+    /// that certainly takes more than `most_bits`. Of `step` pairs one has been counted, see
+    /// [`overfitting_bits`].
     pub(crate) fn choose_table(
         &self,
         pool: &TablePool,
         most_bits: f64,
+        step: usize,
     ) -> Option<(TableChoice, f64)> {
         let used = used(&self.symbols);
+        let overfitting = overfitting_bits(used.len(), step);
         let shared = pool
             .recent(true)
-            .map(|(id, table)| (TableChoice::Shared(id), self.cost_with(table, &used)))
+            .map(|(id, table)| (id, self.cost_with(table, &used)))
             .min_by(|a, b| a.1.total_cmp(&b.1));
-        let most_bits = shared.as_ref().map_or(most_bits, |(_, bits)| bits.min(most_bits));
+        let most_bits = shared.map_or(most_bits, |(_, bits)| bits.min(most_bits));
         let slot_bits = self.slot_bits();
         let escaped = |count: u64| is_escaped(count, slot_bits);
-        let least = least_bits_with_new_table(&self.symbols, escaped) + RANK_BITS;
+        let least = least_bits_with_new_table(&self.symbols, escaped) + RANK_BITS + overfitting;
         let new = if least < most_bits { self.new_table() } else { None };
         let new = new.map(|table| {
-            let bits = self.cost_with(&table, &used) + table.stored_bits();
-            (TableChoice::New(Box::new(table)), bits)
+            let bits = self.cost_with(&table, &used) + table.stored_bits() + overfitting;
+            (table, bits)
         });
-        shared.into_iter().chain(new).min_by(|a, b| a.1.total_cmp(&b.1))
+        choose(pool, shared, new, |theirs, ours| {
+            let differs = |symbol| self.bits_with(theirs, symbol) - self.bits_with(ours, symbol);
+            doubtful_bits(&used, step, differs)
+        })
     }
 
     /// A table for these pairs. Pairs so rare that their slot costs the others more than their
@@ -90,20 +99,22 @@ impl PairCounts {
         total as f64 * std::f64::consts::LOG2_E / TABLE_SIZE as f64
     }
 
-    /// Bits of these pairs, whose symbols that occur are `used`, with `table`. Its ranks may be others.
+    /// Bits of these pairs, whose symbols that occur are `used`, with `table`.
     fn cost_with(&self, table: &Table, used: &[(u8, u64)]) -> f64 {
+        used.iter().map(|&(symbol, count)| count as f64 * self.bits_with(table, symbol)).sum()
+    }
+
+    /// Bits of a pair of this symbol with `table`, whose ranks may be others.
+    fn bits_with(&self, table: &Table, symbol: u8) -> f64 {
         let escape = f64::from(table.bits[usize::from(ESCAPE_SYMBOL)]) + ESCAPE_BITS;
-        let theirs = self.ranks.map(|value| table.encode.ranks[usize::from(value)]);
-        let bits_of = |symbol: u8| {
-            if symbol == ESCAPE_SYMBOL {
-                return escape;
-            }
-            let both = theirs[usize::from(symbol & 15)].zip(theirs[usize::from(symbol >> 4)]);
-            let theirs = both.and_then(|(first, second)| symbol_of(first, second));
-            let bits = theirs.map_or(NO_SLOT, |symbol| table.bits[usize::from(symbol)]);
-            f64::from(bits).min(escape)
-        };
-        used.iter().map(|&(symbol, count)| count as f64 * bits_of(symbol)).sum()
+        if symbol == ESCAPE_SYMBOL {
+            return escape;
+        }
+        let theirs = |rank: u8| table.encode.ranks[usize::from(self.ranks[usize::from(rank)])];
+        let both = theirs(symbol & 15).zip(theirs(symbol >> 4));
+        let theirs = both.and_then(|(first, second)| symbol_of(first, second));
+        let bits = theirs.map_or(NO_SLOT, |symbol| table.bits[usize::from(symbol)]);
+        f64::from(bits).min(escape)
     }
 }
 
@@ -129,12 +140,16 @@ impl TableChoice {
 }
 
 /// The table that codes plain symbols best among the pool's newest and a new one, and the bits with
-/// it. None is made that certainly takes more than `most_bits`.
+/// it. None is made that certainly takes more than `most_bits`. Of `step` symbols one has been
+/// counted, see [`overfitting_bits`].
 pub(crate) fn choose_symbol_table(
     counts: &[u64; ALPHABET],
     pool: &TablePool,
     most_bits: f64,
+    step: usize,
 ) -> Option<(TableChoice, f64)> {
+    let kinds = counts.iter().filter(|&&count| count > 0).count();
+    let overfitting = overfitting_bits(kinds, step);
     let floats = counts.map(|count| count as f32);
     let cost_with = |table: &Table| cost_of_floats(&floats, &table.bits);
     let shared = level().run(
@@ -144,21 +159,53 @@ pub(crate) fn choose_symbol_table(
             costs.min_by(|a, b| a.1.total_cmp(&b.1))
         },
     );
-    let shared = shared.map(|(id, bits)| (TableChoice::Shared(id), bits));
-    let most_bits = shared.as_ref().map_or(most_bits, |(_, bits)| bits.min(most_bits));
-    if least_bits_with_new_table(counts, |_| false) >= most_bits {
-        return shared;
+    let most_bits = shared.map_or(most_bits, |(_, bits)| bits.min(most_bits));
+    let new = if least_bits_with_new_table(counts, |_| false) + overfitting < most_bits {
+        normalize(counts).ok().map(|frequencies| {
+            let table = Table::new(&frequencies, None);
+            let bits = cost_with(&table) + table.stored_bits() + overfitting;
+            (table, bits)
+        })
+    } else {
+        None
+    };
+    choose(pool, shared, new, |theirs, ours| {
+        let bits = |table: &Table, symbol: u8| f64::from(table.bits[usize::from(symbol)]);
+        let differs = |symbol| bits(theirs, symbol) - bits(ours, symbol);
+        doubtful_bits(&used(counts), step, differs)
+    })
+}
+
+/// Part of the bits that a new table has to save: blocks with the same table decode faster on a GPU, whose
+/// warps read them in their order.
+const LEAST_GAIN: f64 = 1.0 / 32_768.0;
+
+/// A new table, where it takes fewer bits than the pool's by more than is `doubtful` between the two.
+fn choose(
+    pool: &TablePool,
+    shared: Option<(u32, f64)>,
+    new: Option<(Table, f64)>,
+    doubtful: impl Fn(&Table, &Table) -> f64,
+) -> Option<(TableChoice, f64)> {
+    // A table without a slot for one of the symbols cannot code them.
+    let shared = shared.filter(|&(_, bits)| bits < f64::from(NO_SLOT));
+    match (shared, new) {
+        (Some((id, bits)), Some((table, new_bits)))
+            if bits * (1.0 - LEAST_GAIN) <= new_bits + doubtful(pool.get(id), &table) =>
+        {
+            Some((TableChoice::Shared(id), bits))
+        }
+        (_, Some((table, bits))) => Some((TableChoice::New(Box::new(table)), bits)),
+        (shared, None) => shared.map(|(id, bits)| (TableChoice::Shared(id), bits)),
     }
-    let new = normalize(counts).ok().map(|frequencies| {
-        let table = Table::new(&frequencies, None);
-        let bits = cost_with(&table) + table.stored_bits();
-        (TableChoice::New(Box::new(table)), bits)
-    });
-    shared.into_iter().chain(new).min_by(|a, b| a.1.total_cmp(&b.1))
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+    use rand_distr::{Distribution, StandardNormal};
+
     use super::*;
 
     fn counted(values: &[u8]) -> PairCounts {
@@ -186,11 +233,39 @@ mod tests {
     fn the_same_pairs_take_the_pools_table_the_second_time() {
         let counts = counted(&exponents(100_000));
         let mut pool = TablePool::default();
-        let (first, _) = counts.choose_table(&pool, f64::INFINITY).unwrap();
+        let (first, _) = counts.choose_table(&pool, f64::INFINITY, 1).unwrap();
         assert!(matches!(first, TableChoice::New(_)));
         first.into_id(&mut pool);
-        let (second, _) = counts.choose_table(&pool, f64::INFINITY).unwrap();
+        let (second, _) = counts.choose_table(&pool, f64::INFINITY, 1).unwrap();
         assert!(matches!(second, TableChoice::Shared(0)));
+    }
+
+    /// Every `step`th pair of Gaussian weights, each counted `step` times.
+    fn sample(seed: u64, scale: f32, step: u64) -> PairCounts {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let values: Vec<u8> = (0..1 << 18)
+            .map(|_| {
+                let weight: f32 = StandardNormal.sample(&mut random);
+                ((weight * scale).to_bits() >> 23) as u8
+            })
+            .collect();
+        let mut counts = counted(&values);
+        counts.symbols = counts.symbols.map(|count| count * step);
+        counts
+    }
+
+    #[test]
+    fn other_samples_of_the_same_weights_take_the_pools_table_and_other_weights_do_not() {
+        let mut pool = TablePool::default();
+        let (first, _) = sample(0, 0.02, 16).choose_table(&pool, f64::INFINITY, 16).unwrap();
+        first.into_id(&mut pool);
+        for seed in 1..6 {
+            let (choice, _) =
+                sample(seed, 0.02, 16).choose_table(&pool, f64::INFINITY, 16).unwrap();
+            assert!(matches!(choice, TableChoice::Shared(0)), "seed {seed}");
+        }
+        let (choice, _) = sample(9, 0.03, 16).choose_table(&pool, f64::INFINITY, 16).unwrap();
+        assert!(matches!(choice, TableChoice::New(_)));
     }
 
     #[test]

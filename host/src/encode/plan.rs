@@ -207,7 +207,7 @@ fn choose_coding(
             let step = segment.profile.pair_step(elements);
             let ranks = pairs.ranks();
             let symbols = segment.count_symbols((plane, PlaneCoding::Pairs), &ranks, blocks, step);
-            let choice = pairs.with_symbols(symbols).choose_table(pool, most_bits);
+            let choice = pairs.with_symbols(symbols).choose_table(pool, most_bits, step);
             choice.map(|choice| Coding::new(PlaneRecord::Pairs, choice))
         }
         Some(PairKind::Nibbles) => segment.nibble_pairs(pool, (blocks, most_bits), elements),
@@ -220,14 +220,16 @@ fn choose_coding(
             // Estimates may lack a symbol, and a table must not.
             let none = [None; ALPHABET];
             let stride = segment.profile.stride();
-            let counts = if blocks.iter().all(|&block| is_exact(segment.elements(block), stride)) {
-                group.counts
+            let all_counted = blocks.iter().all(|&block| is_exact(segment.elements(block), stride));
+            let (counts, step) = if all_counted {
+                (group.counts, 1)
             } else if segment.layout.width == Width::One {
-                segment.count_bytes_of(blocks, &group.counts, segment.profile.symbol_step(elements))
+                let step = segment.profile.symbol_step(elements);
+                (segment.count_bytes_of(blocks, &group.counts, step), step)
             } else {
-                segment.count_symbols((plane, PlaneCoding::Symbols), &none, blocks, 1)
+                (segment.count_symbols((plane, PlaneCoding::Symbols), &none, blocks, 1), 1)
             };
-            let choice = choose_symbol_table(&counts, pool, most_bits)?;
+            let choice = choose_symbol_table(&counts, pool, most_bits, step)?;
             Some(Coding::new(PlaneRecord::Symbols, choice))
         }
     }
@@ -445,7 +447,7 @@ impl Segment<'_, '_> {
     ) -> Option<Coding> {
         let coded = (0, PlaneCoding::NibblePairs);
         let count = |step| self.count_symbols(coded, &[None; ALPHABET], blocks, step);
-        let step = self.profile.pair_step(elements);
+        let mut step = self.profile.pair_step(elements);
         let mut counts = count(step);
         if step > 1 {
             // What a sample misses must have a slot, for which there is room if it is little.
@@ -453,11 +455,12 @@ impl Segment<'_, '_> {
             if missed <= MOST_MISSED {
                 counts.iter_mut().for_each(|count| *count = (*count).max(1));
             } else {
-                counts = count(1);
+                step = 1;
+                counts = count(step);
             }
         }
         let raw = 4.0 * elements as f64;
-        let choice = choose_symbol_table(&counts, pool, most_bits - raw)?;
+        let choice = choose_symbol_table(&counts, pool, most_bits - raw, step)?;
         let mut coding = Coding::new(PlaneRecord::NibblePairs, choice);
         coding.bits += raw;
         Some(coding)

@@ -69,6 +69,31 @@ pub(crate) fn least_bits_with_new_table(
     entropy_bits(counts) + f64::from(record) + 8.0 * RECORD_BYTES as f64
 }
 
+/// Bits by which a table that was made of counts of every `step`th symbol seems better than it is.
+///
+/// It suits those symbols better than the source that they are a sample of, by half a nat for each of
+/// the `used` frequencies but one, and what was not counted worse by as much (the bias that Akaike's
+/// criterion corrects, "A new look at the statistical model identification", 1974). Each symbol that
+/// was counted stands for `step` of them, of which all but itself are of the second kind. A table that
+/// was there before has no such bias, so that without this a large tensor would get one for each part
+/// of it that is planned at a time.
+pub(crate) fn overfitting_bits(used: usize, step: usize) -> f64 {
+    let nats = used.saturating_sub(1) as f64 * (step - 1) as f64;
+    nats * std::f64::consts::LOG2_E
+}
+
+/// Bits by which one of two tables may seem better than the other without being so: five standard
+/// errors of what an estimate from one of `step` symbols says of their difference. Three are for
+/// chance; the others because the new table gives its slots to just those rare symbols that happen
+/// to be more frequent in the sample, which [`overfitting_bits`] leaves out. The counts of symbols are
+/// `used`, each standing for `step`, and `differs` is what a symbol takes more with one table than with
+/// the other.
+pub(crate) fn doubtful_bits(used: &[(u8, u64)], step: usize, differs: impl Fn(u8) -> f64) -> f64 {
+    const STANDARD_ERRORS: f64 = 5.0;
+    let squares = used.iter().map(|&(symbol, count)| count as f64 * differs(symbol).powi(2));
+    STANDARD_ERRORS * (squares.sum::<f64>() * (step - 1) as f64).sqrt()
+}
+
 /// About the bits that a table of plain symbols takes in the index.
 pub(crate) fn stored_bits(frequencies: &[u16; ALPHABET]) -> f64 {
     let digits = |&frequency: &u16| 2 * (u32::from(frequency) + 1).ilog2() + 1;

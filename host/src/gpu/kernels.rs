@@ -41,6 +41,7 @@ fn max_blocks_per_multiprocessor(kernel: &Kernel, tasks: usize, multiprocessors:
         (Tables::None, _) => 4,
         (Tables::OfGroup, 0..=1) => 5,
         (Tables::OfGroup, _) if kernel.has_symbols_of_bytes() => 5,
+        (Tables::OfGroup, _) if kernel.has_pairs_of_words() => 2,
         (Tables::OfGroup, 8..) => 3,
         (Tables::OfGroup, 4..) if few_tasks => 3,
         (Tables::OfGroup, _) => 4,

@@ -93,6 +93,11 @@ impl Kernel {
         self.coding == Coding::Symbols && self.width == 1
     }
 
+    /// Whether each symbol is two elements of four bytes.
+    pub(crate) fn has_pairs_of_words(&self) -> bool {
+        self.coding == Coding::Pairs && self.width == 4
+    }
+
     /// The name of its entry.
     pub(crate) fn name(&self) -> String {
         let (width, states) = (self.width, self.states_per_lane);

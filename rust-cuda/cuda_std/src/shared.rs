@@ -160,6 +160,27 @@ impl SharedAddress {
         }
     }
 
+    /// Stores two bytes.
+    ///
+    /// # Safety
+    ///
+    /// The address is a multiple of 2, the bytes lie within the shared memory, and no other thread
+    /// accesses them before a barrier.
+    #[inline(always)]
+    pub unsafe fn store_u16(self, value: u16) {
+        #[cfg(target_arch = "nvptx64")]
+        // SAFETY: the caller's promise; see the module.
+        unsafe {
+            asm!(
+                "st.shared.u16 [{}], {};",
+                in(reg32) self.0, in(reg16) value,
+                options(nostack, preserves_flags)
+            );
+        }
+        #[cfg(not(target_arch = "nvptx64"))]
+        context::store_shared(self.0, value.to_ne_bytes());
+    }
+
     /// Stores four bytes.
     ///
     /// # Safety
