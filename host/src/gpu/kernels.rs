@@ -29,11 +29,11 @@ const MAX_WARPS_BY_CLASS: u32 = 16;
 /// Thread blocks of a multiprocessor, even where more fit, for so many tasks.
 ///
 /// Warps hide each other's latency, and the more a lane decodes in a step, the fewer of them keep the
-/// memory busy; those beyond that only spread the accesses over more pages. Where each warp gets few
-/// tasks there is another reason for fewer: the last tasks end sooner when fewer run at once. Measured,
+/// memory busy; those beyond that only spread the accesses over more pages. A lane with one state
+/// hides less of it by itself, which shows where few warps are busy at the end of a launch. Measured,
 /// see `docs/kernels.md`.
 fn max_blocks_per_multiprocessor(kernel: &Kernel, tasks: usize, multiprocessors: u32) -> u32 {
-    const FEW_TASKS_PER_WARP: usize = 8;
+    const FEW_TASKS_PER_WARP: usize = 5;
     let warps = (4 * (THREADS / LANES as u32) * multiprocessors) as usize;
     let few_tasks = tasks < FEW_TASKS_PER_WARP * warps;
     match (kernel.tables, kernel.step_bytes) {
@@ -42,9 +42,9 @@ fn max_blocks_per_multiprocessor(kernel: &Kernel, tasks: usize, multiprocessors:
         (Tables::OfGroup, 0..=1) => 5,
         (Tables::OfGroup, _) if kernel.has_symbols_of_bytes() => 5,
         (Tables::OfGroup, _) if kernel.has_pairs_of_words() => 2,
-        (Tables::OfGroup, 8..) => 3,
-        (Tables::OfGroup, 4..) if few_tasks => 3,
-        (Tables::OfGroup, _) => 4,
+        (Tables::OfGroup, 2..=3) => 4,
+        (Tables::OfGroup, 4..=7) if kernel.has_one_state() && few_tasks => 4,
+        (Tables::OfGroup, _) => 3,
     }
 }
 

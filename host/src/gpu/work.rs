@@ -98,6 +98,11 @@ impl Kernel {
         self.coding == Coding::Pairs && self.width == 4
     }
 
+    /// Whether a lane has only one state.
+    pub(crate) fn has_one_state(&self) -> bool {
+        self.states_per_lane == 1
+    }
+
     /// The name of its entry.
     pub(crate) fn name(&self) -> String {
         let (width, states) = (self.width, self.states_per_lane);
