@@ -30,12 +30,9 @@ const MAX_WARPS_BY_CLASS: u32 = 16;
 ///
 /// Warps hide each other's latency, and the more a lane decodes in a step, the fewer of them keep the
 /// memory busy; those beyond that only spread the accesses over more pages. A lane with one state
-/// hides less of it by itself, which shows where few warps are busy at the end of a launch. Measured,
-/// see `docs/kernels.md`.
+/// hides less of it by itself, so that with few tasks more warps are better, unless the last of them
+/// would have less to do than those of fewer. Measured, see `docs/kernels.md`.
 fn max_blocks_per_multiprocessor(kernel: &Kernel, tasks: usize, multiprocessors: u32) -> u32 {
-    const FEW_TASKS_PER_WARP: usize = 5;
-    let warps = (4 * (THREADS / LANES as u32) * multiprocessors) as usize;
-    let few_tasks = tasks < FEW_TASKS_PER_WARP * warps;
     match (kernel.tables, kernel.step_bytes) {
         (Tables::ByClass(_), _) => 2,
         (Tables::None, _) => 4,
@@ -43,9 +40,21 @@ fn max_blocks_per_multiprocessor(kernel: &Kernel, tasks: usize, multiprocessors:
         (Tables::OfGroup, _) if kernel.has_symbols_of_bytes() => 5,
         (Tables::OfGroup, _) if kernel.has_pairs_of_words() => 2,
         (Tables::OfGroup, 2..=3) => 4,
-        (Tables::OfGroup, 4..=7) if kernel.has_one_state() && few_tasks => 4,
+        (Tables::OfGroup, 4..=7) if kernel.has_one_state() => three_or_four(tasks, multiprocessors),
         (Tables::OfGroup, _) => 3,
     }
+}
+
+/// Four thread blocks where each of their warps gets few tasks and the last round of them leaves fewer
+/// warps idle than with three.
+fn three_or_four(tasks: usize, multiprocessors: u32) -> u32 {
+    const FEW_TASKS_PER_WARP: usize = 5;
+    let warps = |blocks: u32| (blocks * (THREADS / LANES as u32) * multiprocessors) as usize;
+    let busy = |blocks: u32| {
+        let rounds = tasks.div_ceil(warps(blocks));
+        tasks as f64 / (rounds * warps(blocks)) as f64
+    };
+    if tasks < FEW_TASKS_PER_WARP * warps(4) && busy(4) >= busy(3) { 4 } else { 3 }
 }
 
 /// The loaded kernels.
