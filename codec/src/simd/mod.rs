@@ -33,6 +33,13 @@ use crate::constants::ALPHABET;
 use crate::rans::{DecodeTable, EncodeTable};
 use crate::split::ElementLayout;
 
+/// Asks the processor for `bytes`, which are to be read soon: a hint, of use where what is done with the
+/// bytes before them takes about as long as memory takes to answer.
+#[inline]
+pub fn prefetch(bytes: &[u8]) {
+    prefetch::for_reading(bytes);
+}
+
 /// A set of instructions that this processor has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Level(Kind);

@@ -6,12 +6,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::checkpoint::{Checkpoint, Tensor};
 use super::restore::RestoreOptions;
 use crate::error::{Error, Result};
-use crate::hash::{hex, of_blocks};
+use crate::hash::{Sha256, hex, of_blocks};
 use crate::output::{AtomicFile, ensure_apart};
 
 /// Decoded bytes that are in memory at a time.
@@ -73,7 +72,7 @@ impl Checkpoint {
         }
         let mut salvage = Salvage {
             file: AtomicFile::create(output, options.overwrite)?,
-            hash: Sha256::new(),
+            hash: Sha256::default(),
             lost: Vec::new(),
             options,
         };

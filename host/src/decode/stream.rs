@@ -4,12 +4,11 @@ use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use super::checkpoint::{Checkpoint, Tensor};
 use crate::error::{Error, Result, quoted};
 use crate::gpu::Decoder;
-use crate::hash::{hex, of_blocks, xxh3};
+use crate::hash::{Sha256, hex, of_blocks, xxh3};
 
 /// Decoded bytes of a piece; three of them are in memory at most.
 const PIECE_BYTES: u64 = 16 << 20;
@@ -89,7 +88,7 @@ impl Checkpoint {
         pieces: Receiver<Result<DecodedPiece<'a>>>,
         mut sink: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        let mut whole = self.original_sha256().map(|expected| (Sha256::new(), expected));
+        let mut whole = self.original_sha256().map(|expected| (Sha256::default(), expected));
         let mut hash = |bytes: &[u8]| {
             if let Some((hash, _)) = &mut whole {
                 hash.update(bytes);

@@ -18,7 +18,7 @@ use super::reference::find_references;
 use super::report::{EncodeReport, TensorReport};
 use super::tables::TablePool;
 use super::tiles::find_tilings;
-use super::window::{EncodedBlock, SegmentInput, Workshop};
+use super::window::{EncodedBlock, PlannedWindow, Planner, SegmentInput, Workshop};
 use crate::base::Base;
 use crate::error::{Error, Result};
 use crate::format::{
@@ -257,7 +257,7 @@ fn encode_tensors(
     sink: &mut Sink<'_, impl Write + Send>,
 ) -> Result<(TablePool, Vec<TensorRecord>)> {
     sink.write_header()?;
-    let mut workshop = Workshop::default();
+    let mut planner = Planner::default();
     let mut builders: Vec<TensorBuilder> =
         header.tensors.iter().map(|entry| TensorBuilder::new(entry, file, options)).collect();
     let (profile, block_elements) = (options.profile, options.block_elements);
@@ -269,7 +269,7 @@ fn encode_tensors(
     let base = options.base.as_deref();
     let references = find_references(file, header, base, block_elements, is_copy);
     let is_known = |tensor: usize| is_copy(tensor) || references[tensor].is_some();
-    let pool = &mut workshop.pool;
+    let pool = &mut planner.pool;
     let tilings = find_tilings(file, header, profile, block_elements, is_known, pool);
     for (builder, tiling) in builders.iter_mut().zip(&tilings) {
         if let Some(tiling) = tiling {
@@ -283,11 +283,14 @@ fn encode_tensors(
             || tilings[tensor].is_some()
             || profile == Profile::Fast && width != Width::One
     };
-    let classes = find_classes(file, header, profile, has_no_classes, &mut workshop.pool);
+    let classes = find_classes(file, header, profile, has_no_classes, &mut planner.pool);
     for (builder, classes) in builders.iter_mut().zip(&classes) {
         let records = classes.iter().flat_map(TensorClasses::records);
         builder.record.classes.extend(records.cloned());
     }
+    let plans = header.tensors.iter().map(|_| TensorPlans::default()).collect();
+    let payload = Payload { workshop: Workshop::default(), builders, options, sink };
+    let mut pipeline = Pipeline { planner, plans, planned: PlannedWindow::default(), payload };
     let mut window = Window::default();
     for (tensor, entry) in header.tensors.iter().enumerate() {
         let layout = element_layout(&entry.dtype);
@@ -301,7 +304,7 @@ fn encode_tensors(
         for segment in bytes.chunks(WINDOW_BYTES.next_multiple_of(block_bytes)) {
             let blocks: Vec<&[u8]> = segment.chunks(block_bytes).collect();
             if !window.has_room_for(&blocks) {
-                flush(&mut workshop, std::mem::take(&mut window), &mut builders, options, sink)?;
+                pipeline.push(std::mem::take(&mut window))?;
             }
             let states_per_lane = options.states_per_lane;
             let profile = options.profile;
@@ -323,14 +326,14 @@ fn encode_tensors(
             first_element += (segment.len() / layout.width.bytes()) as u64;
         }
     }
-    flush(&mut workshop, window, &mut builders, options, sink)?;
-    let mut records: Vec<TensorRecord> = builders.into_iter().map(TensorBuilder::finish).collect();
+    pipeline.push(window)?;
+    let (pool, mut records) = pipeline.finish()?;
     for (copy, original) in copies.into_iter().enumerate() {
         if let Some(original) = original {
             records[copy].xxh3 = records[original as usize].xxh3;
         }
     }
-    Ok((workshop.pool, records))
+    Ok((pool, records))
 }
 
 /// Segments that are encoded together.
@@ -343,10 +346,10 @@ struct Window<'a> {
 
 impl<'a> Window<'a> {
     fn has_room_for(&self, blocks: &[&[u8]]) -> bool {
-        /// What one thread by itself takes at a time: as much as stays in its cache until it is coded.
+        /// What each thread takes at a time: as much as stays in its cache until it is coded.
         const CACHED_BYTES: usize = 1 << 20;
         // What is encoded doesn't depend on it: a segment is never cut.
-        let most = if rayon::current_num_threads() == 1 { CACHED_BYTES } else { WINDOW_BYTES };
+        let most = WINDOW_BYTES.min(CACHED_BYTES * rayon::current_num_threads());
         let bytes: usize = blocks.iter().map(|block| block.len()).sum();
         self.segments.is_empty()
             || self.bytes + bytes <= most && self.blocks + blocks.len() <= WINDOW_BLOCKS
@@ -359,34 +362,70 @@ impl<'a> Window<'a> {
     }
 }
 
-/// Encodes a window and writes its blocks.
-fn flush(
-    workshop: &mut Workshop,
-    window: Window<'_>,
-    builders: &mut [TensorBuilder],
-    options: &EncodeOptions,
-    sink: &mut Sink<'_, impl Write + Send>,
-) -> Result<()> {
-    let done = window.bytes;
-    let planned = workshop.plan(window.segments, |tensor, plan| builders[tensor].admit_plan(plan));
-    let mut open: Option<(usize, OpenChunk)> = None;
-    workshop.encode(&planned, |block| {
-        let continues = open.as_ref().is_some_and(|(tensor, chunk)| {
-            *tensor == block.tensor && chunk.bytes < CHUNK_BYTES as u64
-        });
-        if !continues && let Some((tensor, chunk)) = open.take() {
+/// Windows on their way: while one is being encoded and written, the next one is being planned.
+struct Pipeline<'a, 'sink, W> {
+    planner: Planner,
+    /// Those of each tensor.
+    plans: Vec<TensorPlans>,
+    /// What is encoded next.
+    planned: PlannedWindow<'a>,
+    payload: Payload<'a, 'sink, W>,
+}
+
+impl<'a, W: Write + Send> Pipeline<'a, '_, W> {
+    /// Takes the next window in.
+    fn push(&mut self, window: Window<'a>) -> Result<()> {
+        let Self { planner, plans, planned, payload } = self;
+        let plan = || planner.plan(window.segments, |tensor, plan| plans[tensor].admit(plan));
+        if rayon::current_num_threads() == 1 {
+            // At once, while what was planned is in the cache.
+            return payload.write(&plan());
+        }
+        let (next, written) = rayon::join(plan, || payload.write(planned));
+        *planned = next;
+        written
+    }
+
+    /// Encodes what is left, and returns all tables and what the index says of each tensor.
+    fn finish(mut self) -> Result<(TablePool, Vec<TensorRecord>)> {
+        self.payload.write(&self.planned)?;
+        let builders = self.payload.builders.into_iter().zip(self.plans);
+        let records = builders.map(|(builder, plans)| builder.finish(plans)).collect();
+        Ok((self.planner.pool, records))
+    }
+}
+
+/// The blocks of all tensors, as far as they are encoded.
+struct Payload<'a, 'sink, W> {
+    workshop: Workshop,
+    builders: Vec<TensorBuilder>,
+    options: &'a EncodeOptions,
+    sink: &'a mut Sink<'sink, W>,
+}
+
+impl<W: Write + Send> Payload<'_, '_, W> {
+    /// Encodes a window and writes its blocks.
+    fn write(&mut self, window: &PlannedWindow<'_>) -> Result<()> {
+        let Self { workshop, builders, sink, .. } = self;
+        let mut open: Option<(usize, OpenChunk)> = None;
+        workshop.encode(window, |block| {
+            let continues = open.as_ref().is_some_and(|(tensor, chunk)| {
+                *tensor == block.tensor && chunk.bytes < CHUNK_BYTES as u64
+            });
+            if !continues && let Some((tensor, chunk)) = open.take() {
+                builders[tensor].close_chunk(chunk);
+            }
+            let (_, chunk) = open.get_or_insert_with(|| (block.tensor, OpenChunk::default()));
+            builders[block.tensor].add_block(block, sink.payload());
+            chunk.add(block.bytes());
+            sink.write(block.bytes())
+        })?;
+        if let Some((tensor, chunk)) = open {
             builders[tensor].close_chunk(chunk);
         }
-        let (_, chunk) = open.get_or_insert_with(|| (block.tensor, OpenChunk::default()));
-        builders[block.tensor].add_block(block, sink.payload());
-        chunk.add(block.bytes());
-        sink.write(block.bytes())
-    })?;
-    if let Some((tensor, chunk)) = open {
-        builders[tensor].close_chunk(chunk);
+        self.options.advance(window.bytes);
+        Ok(())
     }
-    options.advance(done);
-    Ok(())
 }
 
 /// A chunk whose blocks are not all there yet.
@@ -405,13 +444,40 @@ impl OpenChunk {
     }
 }
 
+/// A tensor's plans so far.
+#[derive(Default)]
+struct TensorPlans {
+    plans: Vec<PlanRecord>,
+    /// Positions in `plans`.
+    numbers: HashMap<PlanRecord, u16>,
+}
+
+impl TensorPlans {
+    /// The plan that a block is to follow, with its number: the one that was made for it, or raw
+    /// planes where the tensor has no room for another plan.
+    fn admit(&mut self, plan: PlanRecord) -> (u16, PlanRecord) {
+        let Self { plans, numbers } = self;
+        // The last number is kept for the plan of raw planes.
+        let full = plans.len() >= MAX_PLANS - 1;
+        let plan = if full && !numbers.contains_key(&plan) {
+            PlanRecord { planes: vec![PlaneRecord::Raw; plan.planes.len()], ..plan }
+        } else {
+            plan
+        };
+        let number = *numbers.entry(plan.clone()).or_insert_with(|| {
+            plans.push(plan.clone());
+            // At most MAX_PLANS, so the last number fits.
+            (plans.len() - 1) as u16
+        });
+        (number, plan)
+    }
+}
+
 /// A tensor's record, as far as its blocks have been written.
 struct TensorBuilder {
     record: TensorRecord,
     /// xxh3 of each block's elements.
     checksums: Vec<u64>,
-    /// Positions in `record.plans`.
-    plan_numbers: HashMap<PlanRecord, u16>,
 }
 
 impl TensorBuilder {
@@ -440,7 +506,6 @@ impl TensorBuilder {
                 chunks: Vec::new(),
             },
             checksums: Vec::new(),
-            plan_numbers: HashMap::new(),
         }
     }
 
@@ -454,28 +519,10 @@ impl TensorBuilder {
         self.checksums.push(block.checksum);
     }
 
-    fn finish(mut self) -> TensorRecord {
+    fn finish(mut self, plans: TensorPlans) -> TensorRecord {
         self.record.xxh3 = of_blocks(&self.checksums);
+        self.record.plans = plans.plans;
         self.record
-    }
-
-    /// The plan that a block is to follow, with its number: the one that was made for it, or raw
-    /// planes where the tensor has no room for another plan.
-    fn admit_plan(&mut self, plan: PlanRecord) -> (u16, PlanRecord) {
-        let plans = &mut self.record.plans;
-        // The last number is kept for the plan of raw planes.
-        let full = plans.len() >= MAX_PLANS - 1;
-        let plan = if full && !self.plan_numbers.contains_key(&plan) {
-            PlanRecord { planes: vec![PlaneRecord::Raw; plan.planes.len()], ..plan }
-        } else {
-            plan
-        };
-        let number = *self.plan_numbers.entry(plan.clone()).or_insert_with(|| {
-            plans.push(plan.clone());
-            // At most MAX_PLANS, so the last number fits.
-            (plans.len() - 1) as u16
-        });
-        (number, plan)
     }
 
     fn close_chunk(&mut self, chunk: OpenChunk) {

@@ -1,5 +1,7 @@
 //! The tables of a file: made once, shared by all tensors that they suit.
 
+use std::sync::Arc;
+
 use codec::block::PlaneEncodeTables;
 use codec::constants::{ALPHABET, PROBABILITY_BITS, TABLE_SIZE};
 use codec::pair::{RankValues, ranks_of};
@@ -145,33 +147,49 @@ pub(crate) fn used(counts: &[u64; ALPHABET]) -> Vec<(u8, u64)> {
 }
 
 /// The tables of a file, in the order in which plane records name them.
-#[derive(Default)]
-pub(crate) struct TablePool {
-    tables: Vec<Table>,
+#[derive(Clone, Default)]
+pub(crate) struct Tables(Vec<Arc<Table>>);
+
+impl Tables {
+    pub(crate) fn get(&self, id: u32) -> &Table {
+        &self.0[id as usize]
+    }
 }
+
+/// The tables of a file that is being planned.
+#[derive(Default)]
+pub(crate) struct TablePool(Tables);
 
 impl TablePool {
     pub(crate) fn get(&self, id: u32) -> &Table {
-        &self.tables[id as usize]
+        self.0.get(id)
     }
 
     pub(crate) fn add(&mut self, table: Table) -> u32 {
-        self.tables.push(table);
-        (self.tables.len() - 1) as u32
+        let Tables(tables) = &mut self.0;
+        tables.push(Arc::new(table));
+        (tables.len() - 1) as u32
+    }
+
+    /// The tables so far.
+    pub(crate) fn so_far(&self) -> Tables {
+        self.0.clone()
     }
 
     /// The newest tables of a kind (for pairs, or for plain symbols), newest first.
     pub(crate) fn recent(&self, paired: bool) -> impl Iterator<Item = (u32, &Table)> {
-        let tables = self.tables.iter().enumerate().rev();
+        let tables = self.0.0.iter().enumerate().rev();
         tables
             .filter(move |(_, table)| table.ranks.is_some() == paired)
-            .map(|(id, table)| (id as u32, table))
+            .map(|(id, table)| (id as u32, &**table))
             .take(RECENT_TABLES)
     }
 
-    pub(crate) fn records(self) -> Vec<TableRecord> {
-        let record =
-            |table: Table| TableRecord { ranks: table.ranks, frequencies: table.serialized };
-        self.tables.into_iter().map(record).collect()
+    pub(crate) fn records(&self) -> Vec<TableRecord> {
+        let record = |table: &Arc<Table>| TableRecord {
+            ranks: table.ranks,
+            frequencies: table.serialized.clone(),
+        };
+        self.0.0.iter().map(record).collect()
     }
 }

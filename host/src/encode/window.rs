@@ -15,7 +15,7 @@ use super::histogram::{PlaneCounts, count_head_first, estimate_planes};
 use super::plan::{Segment, plan_segment};
 use super::profile::Profile;
 use super::reference::{Referred, refer_block};
-use super::tables::TablePool;
+use super::tables::{TablePool, Tables};
 use super::tiles::TensorTiling;
 use crate::error::Result;
 use crate::format::{PlanRecord, PlaneRecord, ReferenceRecord};
@@ -113,15 +113,30 @@ impl EncodedBlock {
     }
 }
 
-/// What encoding keeps from one window to the next.
+/// What planning keeps from one window to the next.
 #[derive(Default)]
-pub(crate) struct Workshop {
+pub(crate) struct Planner {
     /// The tables of the file.
     pub(crate) pool: TablePool,
     rooms: Spares<Vec<u8>>,
+}
+
+/// What encoding keeps from one window to the next.
+#[derive(Default)]
+pub(crate) struct Workshop {
     encoders: Spares<BlockEncoder>,
     /// Memory of blocks that have been written.
     outputs: Spares<Vec<u8>>,
+}
+
+/// A window whose blocks have plans.
+#[derive(Default)]
+pub(crate) struct PlannedWindow<'a> {
+    blocks: Vec<PlannedBlock<'a>>,
+    /// All tables that the plans name.
+    tables: Tables,
+    /// Original bytes.
+    pub(crate) bytes: usize,
 }
 
 /// A block and how it is to be coded.
@@ -140,7 +155,7 @@ pub(crate) struct PlannedBlock<'a> {
     plan: PlanRecord,
 }
 
-impl Workshop {
+impl Planner {
     /// Plans all blocks of `segments`. New tables go to the pool.
     ///
     /// `admit` is given the number of a tensor and the plan of each of its blocks in turn, and says
@@ -149,8 +164,8 @@ impl Workshop {
         &mut self,
         segments: Vec<SegmentInput<'a>>,
         mut admit: impl FnMut(usize, PlanRecord) -> (u16, PlanRecord),
-    ) -> Vec<PlannedBlock<'a>> {
-        let Self { pool, rooms, .. } = self;
+    ) -> PlannedWindow<'a> {
+        let Self { pool, rooms } = self;
         let rooms = &*rooms;
         let counted: Vec<(SegmentInput<'a>, Vec<Referred>)> = segments
             .into_par_iter()
@@ -159,7 +174,7 @@ impl Workshop {
                 (input, counted)
             })
             .collect();
-        let mut planned = Vec::new();
+        let (mut planned, mut bytes) = (Vec::new(), 0);
         for (input, mut counted) in counted {
             let plans = plan_by_reference(pool, rooms, &input, &mut counted);
             let SegmentInput { tensor, layout, states_per_lane, classes, tiling, .. } = input;
@@ -167,6 +182,7 @@ impl Workshop {
             let mut first_element = input.first_element;
             for ((elements, coded), plan) in input.blocks.into_iter().zip(coded).zip(plans) {
                 let (number, plan) = admit(tensor, plan);
+                bytes += elements.len();
                 planned.push(PlannedBlock {
                     tensor,
                     layout: plan.coded_layout(layout).expect("tiles have a width"),
@@ -182,39 +198,39 @@ impl Workshop {
                 first_element += (elements.len() / layout.width.bytes()) as u64;
             }
         }
-        planned
+        PlannedWindow { blocks: planned, tables: pool.so_far(), bytes }
     }
+}
 
-    /// Encodes blocks and gives them to `write` in order, some at a time: while they are being
-    /// written, the next ones are being encoded.
+impl Workshop {
+    /// Encodes the blocks of a window and gives them to `write` in order, some at a time: while they are
+    /// being written, the next ones are being encoded.
     pub(crate) fn encode(
         &self,
-        blocks: &[PlannedBlock<'_>],
+        window: &PlannedWindow<'_>,
         mut write: impl FnMut(&EncodedBlock) -> Result<()> + Send,
     ) -> Result<()> {
+        let PlannedWindow { blocks, tables, .. } = window;
         if rayon::current_num_threads() == 1 {
             // At once, while the block is in the cache.
-            return blocks
-                .iter()
-                .try_for_each(|block| self.write(vec![self.encode_block(block)], &mut write));
+            return blocks.iter().try_for_each(|block| {
+                self.write(vec![self.encode_block(tables, block)], &mut write)
+            });
         }
         let mut ready = Vec::new();
         for batch in blocks.chunks(BATCH_BLOCKS * rayon::current_num_threads()) {
+            let encode = || batch.par_iter().map(|block| self.encode_block(tables, block));
             let (next, written) =
-                rayon::join(|| self.encode_batch(batch), || self.write(ready, &mut write));
+                rayon::join(|| encode().collect(), || self.write(ready, &mut write));
             written?;
             ready = next;
         }
         self.write(ready, &mut write)
     }
 
-    fn encode_batch(&self, blocks: &[PlannedBlock<'_>]) -> Vec<EncodedBlock> {
-        blocks.par_iter().map(|block| self.encode_block(block)).collect()
-    }
-
-    fn encode_block(&self, block: &PlannedBlock<'_>) -> EncodedBlock {
+    fn encode_block(&self, tables: &Tables, block: &PlannedBlock<'_>) -> EncodedBlock {
         let mut room = self.outputs.take();
-        let encode = |encoder: &mut BlockEncoder| encoder.encode(&self.pool, block, &mut room);
+        let encode = |encoder: &mut BlockEncoder| encoder.encode(tables, block, &mut room);
         let length = self.encoders.lend(encode);
         let checksum = xxh3(block.elements);
         EncodedBlock { tensor: block.tensor, plan: block.number, room, length, checksum }
@@ -323,12 +339,12 @@ struct BlockEncoder {
 
 impl BlockEncoder {
     /// Encodes a block into `out`, which is made large enough, and returns its length.
-    fn encode(&mut self, pool: &TablePool, block: &PlannedBlock<'_>, out: &mut Vec<u8>) -> usize {
+    fn encode(&mut self, tables: &Tables, block: &PlannedBlock<'_>, out: &mut Vec<u8>) -> usize {
         let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
-        let mut tables = [None; MAX_WIDTH];
+        let mut of_planes = [None; MAX_WIDTH];
         for (plane, record) in block.plan.planes.iter().enumerate() {
             planes[plane] = record.coding();
-            tables[plane] = record.table().map(|id| &pool.get(id).encode);
+            of_planes[plane] = record.table().map(|id| &tables.get(id).encode);
         }
         let spec = BlockSpec {
             layout: block.layout,
@@ -347,7 +363,7 @@ impl BlockEncoder {
         for (plane, record) in block.plan.planes.iter().enumerate().filter(by_class_only) {
             let choice = &mut choice[plane * spec.elements..][..spec.elements];
             let ids = block.fill_choice(*record, choice);
-            by_class.extend(ids.iter().map(|&id| pool.get(id).encode.table.clone()));
+            by_class.extend(ids.iter().map(|&id| tables.get(id).encode.table.clone()));
             lengths[plane] = ids.len();
         }
         let mut rest = &by_class[..];
@@ -358,7 +374,7 @@ impl BlockEncoder {
             Some(MixedTables { tables, choice })
         });
         let elements = block.split_elements();
-        level().encode_block(&spec, &tables, &classes, elements, scratch, words, out)
+        level().encode_block(&spec, &of_planes, &classes, elements, scratch, words, out)
     }
 }
 

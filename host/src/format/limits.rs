@@ -11,7 +11,7 @@ pub(crate) const DEFAULT_BLOCK_ELEMENTS: usize = 1 << 16;
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 /// Original bytes that the writer plans and encodes at a time, and blocks, of which each takes
 /// some KiB for its counts: both bound its memory.
-pub(crate) const WINDOW_BYTES: usize = 48 << 20;
+pub(crate) const WINDOW_BYTES: usize = 8 << 20;
 /// See [`WINDOW_BYTES`].
 pub(crate) const WINDOW_BLOCKS: usize = 1024;
 

@@ -29,7 +29,7 @@ pub(crate) use self::subject::SymbolKind;
 use super::profile::Profile;
 use super::tables::TablePool;
 use crate::format::ClassesRecord;
-use crate::safetensors::Header;
+use crate::safetensors::{Header, TensorEntry};
 
 /// Bytes of all samples together, which bound the memory that finding classes takes.
 const SAMPLE_BYTES: usize = 64 << 20;
@@ -87,18 +87,22 @@ pub(crate) fn find_classes(
     file: &[u8],
     header: &Header,
     profile: Profile,
-    excluded: impl Fn(usize) -> bool,
+    excluded: impl Fn(usize) -> bool + Sync,
     pool: &mut TablePool,
 ) -> Vec<Option<TensorClasses>> {
     let search = Search::of(profile);
-    let mut subjects: BTreeMap<String, Vec<Subject<'_>>> = BTreeMap::new();
-    let tensors = header.tensors.iter().enumerate();
-    for (tensor, entry) in tensors.filter(|&(tensor, _)| !excluded(tensor)) {
-        let bytes = entry.bytes(file).unwrap_or_default();
-        let subject = Subject::new(tensor, entry, bytes).filter(|subject| search.takes(subject));
-        if let Some(subject) = subject {
-            subjects.entry(subject.kind(entry)).or_default().push(subject);
+    let promising = |(tensor, entry): (usize, &TensorEntry)| {
+        if excluded(tensor) {
+            return None;
         }
+        let subject = Subject::new(tensor, entry, entry.bytes(file).unwrap_or_default())?;
+        search.takes(&subject).then(|| (subject.kind(entry), subject))
+    };
+    let promising: Vec<(String, Subject<'_>)> =
+        header.tensors.par_iter().enumerate().filter_map(promising).collect();
+    let mut subjects: BTreeMap<String, Vec<Subject<'_>>> = BTreeMap::new();
+    for (kind, subject) in promising {
+        subjects.entry(kind).or_default().push(subject);
     }
     let count: usize = subjects.values().map(Vec::len).sum();
     let elements = search.sample_elements.min(SAMPLE_BYTES / count.max(1));
