@@ -1,126 +1,29 @@
 //! Encoding of a whole checkpoint.
 
-use std::collections::HashMap;
-use std::hash::Hasher;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
-use codec::constants::{MAX_BLOCK_ELEMENTS, MIN_BLOCK_ELEMENTS};
 use codec::split::Width;
 
 use super::classes::{TensorClasses, find_classes};
 use super::copies::find_copies;
 use super::layout::element_layout;
+use super::options::EncodeOptions;
 use super::profile::Profile;
+use super::records::{OpenChunk, TensorBuilder, TensorPlans};
 use super::reference::find_references;
 use super::report::{EncodeReport, TensorReport};
+use super::sink::Sink;
 use super::tables::TablePool;
 use super::tiles::find_tilings;
-use super::window::{EncodedBlock, PlannedWindow, Planner, SegmentInput, Workshop};
-use crate::base::Base;
+use super::window::{PlannedWindow, Planner, SegmentInput, Workshop};
 use crate::error::{Error, Result};
-use crate::format::{
-    BaseRecord, BlockRecord, CHUNK_BYTES, ChunkRecord, FileHeader, Footer, Index, MAX_PLANS,
-    MIN_SECTION_ALIGNMENT, PlanRecord, PlaneRecord, SECTION_ALIGNMENT, TensorRecord, WINDOW_BLOCKS,
-    WINDOW_BYTES, encode_index,
-};
-use crate::hash::{Xxh3, of_blocks, sha256, xxh3};
+use crate::format::{BaseRecord, CHUNK_BYTES, Index, TensorRecord, WINDOW_BLOCKS, WINDOW_BYTES};
+use crate::hash::sha256;
 use crate::mapped::MappedFile;
 use crate::output::{AtomicFile, ensure_apart, write_behind};
-use crate::progress::Progress;
 use crate::safetensors::{self, Header, TensorEntry};
-
-/// How to encode.
-#[derive(Clone)]
-pub struct EncodeOptions {
-    /// What to optimise for.
-    pub profile: Profile,
-    /// Elements of a block, the unit of random access: a multiple of 1024 up to 131072.
-    pub block_elements: usize,
-    /// rANS states per lane, 1 or 2: 2 decodes faster and takes 64 bytes a block more.
-    pub states_per_lane: usize,
-    /// What part of a tensor's bits two elements per symbol may cost more than one, 0 to 1: they decode
-    /// at up to twice the speed.
-    pub pair_tolerance: f64,
-    /// What payload and index start at multiples of: a power of two from 64, which saves some KB of a
-    /// small file, to 4096, which suits mapped and direct reads.
-    pub section_alignment: usize,
-    /// Whether to store the SHA-256 of the original, which is checked when it is restored. Off, what
-    /// is decoded is still compared with the checksum of each tensor; on, encoding can't be faster
-    /// than one processor computes the hash.
-    pub sha256: bool,
-    /// The checkpoint to store this one against, which decoding then needs too: tensors of the same
-    /// name, dtype and shape, where it makes them smaller.
-    pub base: Option<Arc<Base>>,
-    /// Whether an existing output is replaced.
-    pub overwrite: bool,
-    /// Told of the original bytes done.
-    pub progress: Option<Arc<dyn Progress>>,
-}
-
-impl Default for EncodeOptions {
-    fn default() -> Self {
-        Self::of(Profile::default())
-    }
-}
-
-impl EncodeOptions {
-    /// The options that go with a profile.
-    pub fn of(profile: Profile) -> Self {
-        Self {
-            profile,
-            block_elements: profile.block_elements(),
-            states_per_lane: profile.states_per_lane(),
-            pair_tolerance: profile.pair_tolerance(),
-            section_alignment: profile.section_alignment(),
-            sha256: true,
-            base: None,
-            overwrite: false,
-            progress: None,
-        }
-    }
-
-    /// Tells of original bytes done.
-    fn advance(&self, bytes: usize) {
-        if let Some(progress) = &self.progress {
-            progress.advance(bytes as u64);
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        let elements = self.block_elements;
-        let (least, most) = (MIN_BLOCK_ELEMENTS, MAX_BLOCK_ELEMENTS);
-        if !elements.is_multiple_of(least) || !(least..=most).contains(&elements) {
-            return Err(Error::InvalidArgument {
-                what: "block_elements".into(),
-                detail: format!("{elements} is not a multiple of {least} up to {most}"),
-            });
-        }
-        let (alignment, least, most) =
-            (self.section_alignment as u64, MIN_SECTION_ALIGNMENT, SECTION_ALIGNMENT);
-        if !alignment.is_power_of_two() || !(least..=most).contains(&alignment) {
-            return Err(Error::InvalidArgument {
-                what: "section_alignment".into(),
-                detail: format!("{alignment} is not a power of two from {least} to {most}"),
-            });
-        }
-        if !(0.0..=1.0).contains(&self.pair_tolerance) {
-            return Err(Error::InvalidArgument {
-                what: "pair_tolerance".into(),
-                detail: format!("{} is not from 0 to 1", self.pair_tolerance),
-            });
-        }
-        if !(1..=2).contains(&self.states_per_lane) {
-            return Err(Error::InvalidArgument {
-                what: "states_per_lane".into(),
-                detail: format!("{} is neither 1 nor 2", self.states_per_lane),
-            });
-        }
-        Ok(())
-    }
-}
 
 /// Encodes the `.safetensors` file `input` into the `.wcodec` file `output`.
 ///
@@ -425,170 +328,5 @@ impl<W: Write + Send> Payload<'_, '_, W> {
         }
         self.options.advance(window.bytes);
         Ok(())
-    }
-}
-
-/// A chunk whose blocks are not all there yet.
-#[derive(Default)]
-struct OpenChunk {
-    hash: Xxh3,
-    bytes: u64,
-    blocks: u32,
-}
-
-impl OpenChunk {
-    fn add(&mut self, block: &[u8]) {
-        self.hash.write(block);
-        self.bytes += block.len() as u64;
-        self.blocks += 1;
-    }
-}
-
-/// A tensor's plans so far.
-#[derive(Default)]
-struct TensorPlans {
-    plans: Vec<PlanRecord>,
-    /// Positions in `plans`.
-    numbers: HashMap<PlanRecord, u16>,
-}
-
-impl TensorPlans {
-    /// The plan that a block is to follow, with its number: the one that was made for it, or raw
-    /// planes where the tensor has no room for another plan.
-    fn admit(&mut self, plan: PlanRecord) -> (u16, PlanRecord) {
-        let Self { plans, numbers } = self;
-        // The last number is kept for the plan of raw planes.
-        let full = plans.len() >= MAX_PLANS - 1;
-        let plan = if full && !numbers.contains_key(&plan) {
-            PlanRecord { planes: vec![PlaneRecord::Raw; plan.planes.len()], ..plan }
-        } else {
-            plan
-        };
-        let number = *numbers.entry(plan.clone()).or_insert_with(|| {
-            plans.push(plan.clone());
-            // At most MAX_PLANS, so the last number fits.
-            (plans.len() - 1) as u16
-        });
-        (number, plan)
-    }
-}
-
-/// A tensor's record, as far as its blocks have been written.
-struct TensorBuilder {
-    record: TensorRecord,
-    /// xxh3 of each block's elements.
-    checksums: Vec<u64>,
-}
-
-impl TensorBuilder {
-    fn new(entry: &TensorEntry, file: &[u8], options: &EncodeOptions) -> Self {
-        let layout = element_layout(&entry.dtype);
-        let bytes = entry.bytes(file).unwrap_or_default();
-        Self {
-            record: TensorRecord {
-                name: entry.name.clone(),
-                dtype: entry.dtype.name().to_owned(),
-                shape: entry.shape.clone(),
-                bytes: bytes.len() as u64,
-                copy_of: None,
-                // Known when all blocks are.
-                xxh3: 0,
-                width: layout.width.bytes() as u8,
-                rotated: layout.rotated,
-                states_per_lane: options.states_per_lane as u8,
-                block_elements: options.block_elements as u32,
-                payload_offset: 0,
-                classes: Vec::new(),
-                tile_modes: Vec::new(),
-                tile_classes: Vec::new(),
-                plans: Vec::new(),
-                blocks: Vec::new(),
-                chunks: Vec::new(),
-            },
-            checksums: Vec::new(),
-        }
-    }
-
-    /// Notes a block; `payload` is where it will be written.
-    fn add_block(&mut self, block: &EncodedBlock, payload: u64) {
-        if self.record.blocks.is_empty() {
-            self.record.payload_offset = payload;
-        }
-        let bytes = block.bytes().len() as u32;
-        self.record.blocks.push(BlockRecord { bytes, plan: block.plan });
-        self.checksums.push(block.checksum);
-    }
-
-    fn finish(mut self, plans: TensorPlans) -> TensorRecord {
-        self.record.xxh3 = of_blocks(&self.checksums);
-        self.record.plans = plans.plans;
-        self.record
-    }
-
-    fn close_chunk(&mut self, chunk: OpenChunk) {
-        let OpenChunk { hash, bytes, blocks } = chunk;
-        self.record.chunks.push(ChunkRecord { blocks, bytes, xxh3: hash.finish() });
-    }
-}
-
-/// Where a `.wcodec` file is written to, front to back.
-struct Sink<'a, W> {
-    writer: W,
-    path: &'a Path,
-    /// What sections are aligned to; the payload begins at the first multiple.
-    alignment: u64,
-    deflate_level: u8,
-    written: u64,
-}
-
-impl<'a, W: Write> Sink<'a, W> {
-    fn new(writer: W, path: &'a Path, options: &EncodeOptions) -> Self {
-        Self {
-            writer,
-            path,
-            alignment: options.section_alignment as u64,
-            deflate_level: options.profile.deflate_level(),
-            written: 0,
-        }
-    }
-
-    /// Bytes of payload written so far.
-    fn payload(&self) -> u64 {
-        self.written - self.alignment
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.writer.write_all(bytes).map_err(|error| Error::io("write", self.path, error))?;
-        self.written += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn align(&mut self) -> Result<()> {
-        let gap = self.written.next_multiple_of(self.alignment) - self.written;
-        self.write(&[0; SECTION_ALIGNMENT as usize][..gap as usize])
-    }
-
-    fn write_header(&mut self) -> Result<()> {
-        self.write(&FileHeader::bytes(self.alignment))?;
-        self.align()
-    }
-
-    fn write_index(&mut self, index: &Index) -> Result<()> {
-        let payload_bytes = self.payload();
-        self.align()?;
-        let stored = encode_index(index, payload_bytes, self.deflate_level, self.path)?;
-        let footer = Footer {
-            payload_bytes,
-            index_offset: self.written,
-            index_bytes: stored.bytes.len() as u64,
-            inflated_index_bytes: stored.inflated_bytes,
-            index_xxh3: xxh3(&stored.bytes),
-        };
-        self.write(&stored.bytes)?;
-        self.write(&footer.bytes())
-    }
-
-    fn finish(mut self) -> Result<()> {
-        self.writer.flush().map_err(|error| Error::io("write", self.path, error))
     }
 }

@@ -1,9 +1,9 @@
 //! Counts of byte values: estimated for planning, exact for tables.
 
-use std::hint::black_box;
 use std::ops::Range;
 
 use codec::constants::ALPHABET;
+use codec::simd::prefetch;
 use codec::split::{ElementLayout, Width, head_first_32};
 
 use crate::simd::level;
@@ -17,9 +17,6 @@ const FEW_ELEMENTS: usize = 512;
 const EXACT_ELEMENTS: usize = 8192;
 /// Elements that are counted one after the other: enough for the processor to fetch ahead.
 const SPAN: usize = 1024;
-
-/// Bytes of a line of the processor's cache.
-const LINE_BYTES: usize = 64;
 
 /// Counts of all planes of a block of F32 elements that lie head first, plane 0 first.
 pub(crate) fn count_head_first(elements: &[u8]) -> Vec<PlaneCounts> {
@@ -177,18 +174,21 @@ impl ByteCounter {
     /// Adds the counts of some of each `stride` spans (a power of two): of those with these `numbers`,
     /// from 0 on, where number 0 is the one that [`estimate_planes`] counts.
     pub(crate) fn add_spans(&mut self, bytes: &[u8], stride: usize, numbers: Range<usize>) {
-        for (number, spans) in bytes.chunks(SPAN * stride).enumerate() {
+        // The others from all over: multiples of an odd number come to each place once.
+        let apart = (stride / 2) | 1;
+        let mut spans = bytes.chunks(SPAN * stride).enumerate().flat_map(|(number, spans)| {
             let first = place_of_span(number, stride);
-            for number in numbers.clone() {
-                // The others from all over: multiples of an odd number come to each place once.
-                let apart = (stride / 2) | 1;
+            numbers.clone().map(move |number| {
                 let place = (first + number * apart) & (stride - 1);
-                let span = spans.chunks(SPAN).nth(place).unwrap_or_default();
-                // One byte of each line of the cache, which has all of them fetched at the same time:
-                // spans lie apart, and a processor that counts is slow to see where it is going.
-                black_box(span.iter().step_by(LINE_BYTES).fold(0, |all, byte| all ^ byte));
-                self.add(span);
-            }
+                spans.chunks(SPAN).nth(place).unwrap_or_default()
+            })
+        });
+        // Spans lie apart, and a processor that counts is slow to see where it is going.
+        let mut next = spans.next();
+        while let Some(span) = next {
+            next = spans.next();
+            prefetch(next.unwrap_or_default());
+            self.add(span);
         }
     }
 

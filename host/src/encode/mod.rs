@@ -3,7 +3,8 @@
 //! [`checkpoint`] drives: it cuts tensors into segments of blocks and takes a window of segments at
 //! a time through [`histogram`] (what occurs), [`plan`] (how each block is coded) and [`window`]
 //! (the coding itself), and writes the results in order. [`tables`] holds the tables that all
-//! tensors share, [`layout`] says how a dtype is split.
+//! tensors share, [`layout`] says how a dtype is split, [`records`] collects what the index says, and
+//! [`sink`] is where everything goes.
 
 mod checkpoint;
 mod classes;
@@ -12,18 +13,20 @@ mod copies;
 mod entropy;
 mod histogram;
 mod layout;
+mod options;
 mod pairs;
 mod plan;
 mod profile;
+mod records;
 mod reference;
 mod report;
+mod sink;
 mod tables;
 mod tiles;
 mod window;
 
-pub use checkpoint::{
-    EncodeOptions, encode_safetensors, encode_safetensors_bytes, encode_safetensors_bytes_into,
-};
+pub use checkpoint::{encode_safetensors, encode_safetensors_bytes, encode_safetensors_bytes_into};
 pub(crate) use histogram::estimate_planes;
+pub use options::EncodeOptions;
 pub use profile::Profile;
 pub use report::{EncodeReport, TensorReport};
