@@ -33,7 +33,7 @@ const MOST_MISSED: usize = 48;
 /// Elements that tell whether a tensor's bytes may be coded as pairs of nibbles.
 const NIBBLE_TRIAL_ELEMENTS: usize = 1 << 15;
 
-/// Elements of a block from which on any stream may pay.
+/// Elements of a block from which on any stream of pairs may pay.
 const SMALL_BLOCK_ELEMENTS: usize = 1024;
 
 /// The blocks of one segment, a run of blocks of one tensor.
@@ -84,7 +84,7 @@ fn plan_plane(pool: &mut TablePool, segment: &Segment<'_, '_>, plane: usize) -> 
             None if segment.elements(block) == 0 => {}
             None => match segment.exact_rows_record(block, plane) {
                 Some(by_class) => *record = by_class,
-                None if segment.is_too_small(block, plane) => {}
+                None if segment.cannot_pay(block, plane) => {}
                 None => varied.push(block),
             },
         }
@@ -122,7 +122,7 @@ fn code_group(
     let costs: Vec<f64> =
         blocks.iter().map(|&block| cost(&segment.counts[block][plane], &marginal_bits)).collect();
     let marginal: f64 = costs.iter().sum();
-    let required = if plane + 1 < segment.layout.width.bytes() { LOWER_PLANE_GAIN } else { 0.0 };
+    let required = segment.required_gain(plane);
     // Of several blocks some may pay for a table that all of them together would not.
     let most_bits = match blocks {
         [block] => {
@@ -251,15 +251,23 @@ enum PairKind {
     Nibbles,
 }
 
-/// Whether a plane can be coded in pairs: exponents of 8 bits, bytes of few values, other bytes.
-fn pair_kind(layout: ElementLayout, plane: usize, values: &[u64; ALPHABET]) -> Option<PairKind> {
-    let few_values = values.iter().filter(|&&count| count > 0).count() <= 16;
+/// Whether a plane may be coded in pairs.
+fn may_pair(layout: ElementLayout, plane: usize) -> bool {
     match layout.width {
-        Width::One if few_values => Some(PairKind::Ranks),
-        Width::One => Some(PairKind::Nibbles),
-        Width::Two if plane == 1 => Some(PairKind::Ranks),
-        Width::Four if plane == 3 => Some(PairKind::Ranks),
-        _ => None,
+        Width::One => true,
+        Width::Two => plane == 1,
+        Width::Four => plane == 3,
+        Width::Eight => false,
+    }
+}
+
+/// How a plane can be coded in pairs: exponents of 8 bits, bytes of few values, other bytes.
+fn pair_kind(layout: ElementLayout, plane: usize, values: &[u64; ALPHABET]) -> Option<PairKind> {
+    let few_values = || values.iter().filter(|&&count| count > 0).count() <= 16;
+    match layout.width {
+        _ if !may_pair(layout, plane) => None,
+        Width::One if !few_values() => Some(PairKind::Nibbles),
+        _ => Some(PairKind::Ranks),
     }
 }
 
@@ -299,13 +307,14 @@ impl Segment<'_, '_> {
         fixed + padding as f64 * f64::from(cheapest)
     }
 
-    /// Whether a block has so few elements that a stream of them cannot pay, whatever its table.
-    fn is_too_small(&self, block: usize, plane: usize) -> bool {
+    /// Whether a stream of a block's plane cannot pay, whatever its table.
+    fn cannot_pay(&self, block: usize, plane: usize) -> bool {
         let elements = self.elements(block);
-        if elements > SMALL_BLOCK_ELEMENTS {
+        let paired = may_pair(self.layout, plane);
+        if paired && elements > SMALL_BLOCK_ELEMENTS {
             return false;
         }
-        let raw = 8.0 * elements as f64;
+        let raw = 8.0 * elements as f64 * (1.0 - self.required_gain(plane));
         if self.stream_bits(block, plane, &[0.0; ALPHABET]) >= raw {
             return true;
         }
@@ -313,10 +322,18 @@ impl Segment<'_, '_> {
         let most = counts.iter().copied().max().unwrap_or_default();
         let mut bits = [NO_SLOT; ALPHABET];
         bits[0] = (elements as f32 / most as f32).log2();
-        // A pair of values has at least half of what both have by themselves, less one bit for what
-        // is known of them by their being first or second.
-        let symbols = (entropy_bits(counts) - elements as f64).max(0.0) / 2.0;
+        let symbols = match entropy_bits(counts) {
+            // A pair of values has at least half of what both have by themselves, less one bit for what
+            // is known of them by their being first or second.
+            entropy if paired => (entropy - elements as f64).max(0.0) / 2.0,
+            entropy => entropy,
+        };
         symbols + self.stream_bits(block, plane, &bits) >= raw
+    }
+
+    /// Part of a plane's bits that coding it must save.
+    fn required_gain(&self, plane: usize) -> f64 {
+        if plane + 1 < self.layout.width.bytes() { LOWER_PLANE_GAIN } else { 0.0 }
     }
 
     /// Whether coding may save enough of a lower plane: what its blocks would take at best, each
