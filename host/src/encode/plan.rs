@@ -204,7 +204,7 @@ fn choose_coding(
         Some(PairKind::Ranks) => {
             let pairs = PairCounts::new(&group.counts);
             // What is missed can be escaped, so that a sample of a large tensor does.
-            let step = segment.profile.pair_step(elements);
+            let step = segment.profile.rank_pair_step(elements);
             let ranks = pairs.ranks();
             let symbols = segment.count_symbols((plane, PlaneCoding::Pairs), &ranks, blocks, step);
             let choice = pairs.with_symbols(symbols).choose_table(pool, most_bits, step);
@@ -464,7 +464,7 @@ impl Segment<'_, '_> {
     ) -> Option<Coding> {
         let coded = (0, PlaneCoding::NibblePairs);
         let count = |step| self.count_symbols(coded, &[None; ALPHABET], blocks, step);
-        let mut step = self.profile.pair_step(elements);
+        let mut step = self.profile.nibble_pair_step(elements);
         let mut counts = count(step);
         if step > 1 {
             // What a sample misses must have a slot, for which there is room if it is little.

@@ -33,14 +33,24 @@ impl Profile {
         }
     }
 
-    /// Of blocks with so many elements together, the pairs of one part of how many are counted.
-    pub(crate) const fn pair_step(self, elements: usize) -> usize {
+    /// Of blocks with so many elements together, the pairs of ranks of one part of how many are counted.
+    /// What is missed is escaped wherever it occurs, so that more is lost than by a table that is off.
+    pub(crate) const fn rank_pair_step(self, elements: usize) -> usize {
+        self.pair_step(elements, 4)
+    }
+
+    /// The same of pairs of nibbles, all of which have a slot.
+    pub(crate) const fn nibble_pair_step(self, elements: usize) -> usize {
+        self.pair_step(elements, 16)
+    }
+
+    const fn pair_step(self, elements: usize, most: usize) -> usize {
         /// Elements whose pairs are counted at least.
         const LEAST: usize = 1 << 17;
         match (self, elements / LEAST) {
             (Self::Max, _) | (_, 0) => 1,
-            (Self::Fast, step @ 1..16) => step,
-            (Self::Fast, _) => 16,
+            (Self::Fast, step) if step < most => step,
+            (Self::Fast, _) => most,
         }
     }
 
