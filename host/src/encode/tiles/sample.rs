@@ -29,7 +29,7 @@ impl Effort {
     fn of(profile: Profile) -> Self {
         match profile {
             Profile::Fast => {
-                Self { least_elements: 1 << 14, few_tiles: 12, least_promise: 0.05, many_tiles: 24 }
+                Self { least_elements: 1 << 14, few_tiles: 12, least_promise: 0.05, many_tiles: 16 }
             }
             Profile::Max => Self {
                 least_elements: 1 << 11,
