@@ -61,3 +61,28 @@ pub fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sha256_is_that_of_the_standard_whatever_the_pieces() {
+        assert_eq!(
+            hex(&sha256(b"abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        );
+        let bytes: Vec<u8> =
+            (0..3 * BYTES_AHEAD as u32 + 7).map(|n| ((n * n) >> 5) as u8).collect();
+        for length in
+            [0, 1, PIECE_BYTES - 1, PIECE_BYTES, BYTES_AHEAD, BYTES_AHEAD + 1, bytes.len()]
+        {
+            let bytes = &bytes[..length];
+            let whole: [u8; 32] = sha2::Sha256::digest(bytes).into();
+            assert_eq!(sha256(bytes), whole, "{length} bytes");
+            let mut hash = Sha256::default();
+            bytes.chunks(PIECE_BYTES + 3).for_each(|piece| hash.update(piece));
+            assert_eq!(hash.finalize(), whole, "{length} bytes in pieces");
+        }
+    }
+}

@@ -5,16 +5,17 @@ use wcodec::safetensors::Dtype;
 use wcodec::{Checkpoint, EncodeOptions, encode_safetensors_bytes};
 use wcodec_tests::{Pattern, Random, TestTensor, golden_tensors, safetensors_file};
 
-/// The golden tensors and two of some MiB, so that there are several chunks and groups of blocks.
+/// The golden tensors and some of several MiB, so that there are several chunks, groups of blocks, and
+/// windows, also of one tensor.
 fn original() -> Vec<u8> {
     let random = &mut Random::new(31);
     let mut tensors = golden_tensors();
-    for (dtype, pattern) in [
-        (Dtype::BF16, Pattern::Gaussian),
-        (Dtype::I8, Pattern::Gaussian),
-        (Dtype::F32, Pattern::HeavyTailed),
+    for (dtype, elements, pattern) in [
+        (Dtype::BF16, 1_100_003, Pattern::Gaussian),
+        (Dtype::I8, 1_100_003, Pattern::Gaussian),
+        (Dtype::F32, 2_300_003, Pattern::HeavyTailed),
     ] {
-        tensors.push(TestTensor::new(dtype.to_string(), dtype, &[1_100_003], pattern, random));
+        tensors.push(TestTensor::new(dtype.to_string(), dtype, &[elements], pattern, random));
     }
     safetensors_file(&tensors).unwrap()
 }
