@@ -191,3 +191,23 @@ impl Kernels {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::three_or_four;
+
+    #[test]
+    fn a_fourth_block_runs_only_where_it_fills_the_last_round() {
+        /// Of an H100: 24 warps each are 3168, 32 are 4224.
+        const MULTIPROCESSORS: u32 = 132;
+        let blocks = |tasks| three_or_four(tasks, MULTIPROCESSORS);
+        // Two rounds of 4224 all but full, three of 3168 not.
+        assert_eq!(blocks(8192), 4);
+        // Two rounds of 3168 all but full, two of 4224 not.
+        assert_eq!(blocks(6242), 3);
+        // Both full: latency counts.
+        assert_eq!(blocks(4 * 3168), 4);
+        // Enough rounds for three to do.
+        assert_eq!(blocks(5 * 4224), 3);
+    }
+}
