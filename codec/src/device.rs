@@ -5,6 +5,9 @@ use crate::pair::{RankValues, expand_for_kernels};
 use crate::rans::{DecodeTable, TableEntry};
 use crate::split::unrotate_bytes;
 
+/// Threads of a thread block of all kernels but those by class: eight warps share a table.
+pub const THREADS: u32 = 256;
+
 /// How blocks are staged through shared memory; see the kernels' `ring` module.
 pub mod staging {
     use crate::constants::{LANE_RUN_BYTES, LANES};

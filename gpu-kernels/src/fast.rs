@@ -7,15 +7,14 @@
 use codec::block::fills_groups;
 use codec::constants::LANE_RUN_BYTES;
 use codec::device::staging::WarpMemory;
-use codec::device::{BlockTask, status};
+use codec::device::{BlockTask, THREADS, status};
 use codec::rans::carried_by;
-use codec::split::merge_four_nibbles;
 use cuda_std::bits::{byte_permute, select_bits};
-use cuda_std::{kernel, warp};
+use cuda_std::{global, kernel, warp};
 
 use crate::escapes::{MARK, announced, announced_by_all};
 use crate::grid::{ALL_LANES, SharedLayout, Work, for_each_task};
-use crate::lanes::{Lanes, pack};
+use crate::lanes::{Lanes, pack, pack_tops};
 use crate::output::{replace_bits, store_run};
 use crate::parts::Places;
 
@@ -39,6 +38,29 @@ fn unrotate_bytes(elements: u32) -> u32 {
 #[inline(always)]
 fn unrotate_halves(elements: u32) -> u32 {
     select_bits(0x7FFF_7FFF, elements >> 1, elements << 15)
+}
+
+/// The first and the second elements of four pairs, from their symbols, which are high nibbles, and raw
+/// bytes, which are low ones; of rotated elements with the rotation undone. The same as
+/// [`codec::split::merge_nibbles`].
+#[inline(always)]
+fn merge_nibbles(symbols: u32, raw: u32, rotated: bool) -> [u32; 2] {
+    if !rotated {
+        let low = |raw, symbols| select_bits(0x0F0F_0F0F, raw, symbols);
+        return [low(raw, symbols << 4), low(raw >> 4, symbols)];
+    }
+    // A rotated element's lowest bit becomes its highest, the others move down.
+    let low = |down, up| select_bits(0x7F7F_7F7F, down, up);
+    let high = |symbols, low| select_bits(0x7878_7878, symbols, low);
+    [high(symbols << 3, low(raw >> 1, raw << 7)), high(symbols >> 1, low(raw >> 5, raw << 3))]
+}
+
+/// The low and the high bytes of four rotated elements of two bytes, whose high bytes have been rotated
+/// right by one bit each, as [`codec::device::KernelTable::unrotated`] has symbols: so each byte gets one
+/// bit from the other.
+#[inline(always)]
+fn unrotate_planes(low: u32, high: u32) -> [u32; 2] {
+    [select_bits(0x7F7F_7F7F, low >> 1, high), select_bits(0x7F7F_7F7F, high, low << 7)]
 }
 
 /// The constants of a specialisation: bytes of an element, coding of its last plane, symbols of a
@@ -100,18 +122,18 @@ impl<
             return status::LENGTH;
         };
         let out_bytes = task.elements * WIDTH;
-        let units = out_bytes.div_ceil(Self::GROUP_BYTES * Self::GROUPS_PER_UNIT);
-        let last_carries = RAW > 0 && places.carries_into(units.saturating_sub(1));
-        let mut unit = 0;
-        while unit < units {
-            let carried_from =
-                if last_carries && unit == units - 1 { Some(places.raw_length) } else { None };
-            // SAFETY: the module's promise; the unit is one of the block's.
-            unsafe {
-                let out = task.out as *mut u8;
-                Self::decode_unit(&mut lanes, unit, carried_from, out, out_bytes);
-            };
-            unit += 1;
+        let last = out_bytes.div_ceil(Self::GROUP_BYTES * Self::GROUPS_PER_UNIT).saturating_sub(1);
+        let last_carries = RAW > 0 && places.carries_into(last);
+        // SAFETY: the module's promise; the units are those of the block.
+        unsafe {
+            let out = task.out as *mut u8;
+            let mut unit = 0;
+            while unit < last {
+                Self::decode_unit::<false>(&mut lanes, unit, None, out, out_bytes);
+                unit += 1;
+            }
+            let carried_from = if last_carries { Some(places.raw_length) } else { None };
+            Self::decode_unit::<true>(&mut lanes, last, carried_from, out, out_bytes);
         }
         let carries =
             places.carried > 0 || Self::CARRIES_SYMBOLS && fills_groups(out_bytes as usize);
@@ -131,8 +153,10 @@ impl<
         found
     }
 
+    /// Decodes a unit. All but the `LAST` are whole, and the states carry nothing of them: the loop over
+    /// them has nothing to ask.
     #[inline(always)]
-    unsafe fn decode_unit(
+    unsafe fn decode_unit<const LAST: bool>(
         lanes: &mut Lanes<RAW, RUN, S, BY_PRODUCTS>,
         unit: u32,
         carried_from: Option<u32>,
@@ -141,15 +165,14 @@ impl<
     ) {
         let none = [0; 4];
         let table = [lanes.entries(); 4];
-        let carried = Self::CARRIES_SYMBOLS && (unit + 1) * Self::GROUP_BYTES == out_bytes;
+        let first_byte = unit * (Self::GROUP_BYTES * Self::GROUPS_PER_UNIT);
+        let carried = LAST && Self::CARRIES_SYMBOLS && first_byte + Self::GROUP_BYTES == out_bytes;
         // SAFETY: the module's promise; each quarter follows the one before.
         let mut groups = unsafe {
-            let groups_left = out_bytes.div_ceil(Self::GROUP_BYTES) - unit * Self::GROUPS_PER_UNIT;
-            let first = if groups_left < Self::GROUPS_PER_UNIT {
-                lanes.half_quarter(unit)
-            } else {
-                lanes.quarter::<0>(unit, table)
-            };
+            let is_half =
+                LAST && Self::GROUPS_PER_UNIT == 2 && first_byte + Self::GROUP_BYTES >= out_bytes;
+            let first =
+                if is_half { lanes.half_quarter(unit) } else { lanes.quarter::<0>(unit, table) };
             let second = if Self::UNIT_STEPS > 4 { lanes.quarter::<4>(unit, table) } else { none };
             let third = if Self::UNIT_STEPS > 8 { lanes.quarter::<8>(unit, table) } else { none };
             let fourth = match Self::UNIT_STEPS > 12 {
@@ -157,22 +180,30 @@ impl<
                 true => lanes.quarter::<12>(unit, table),
                 false => none,
             };
-            if let Some(raw_length) = carried_from {
+            if LAST && let Some(raw_length) = carried_from {
                 lanes.put_carried(raw_length);
             }
-            Self::merge(lanes, unit, out_bytes, [first, second, third, fourth])
+            let length = if LAST { out_bytes } else { u32::MAX };
+            Self::merge(lanes, unit, length, [first, second, third, fourth])
         };
         if carried {
             // SAFETY: the module's promise.
             groups[0][3] |= unsafe { lanes.carried_symbols() };
         }
-        let lane_at = warp::lane_id() * 16;
-        let first_at = unit * (Self::GROUP_BYTES * Self::GROUPS_PER_UNIT) + lane_at;
-        // SAFETY: the output has `out_bytes`; a run begins at a multiple of 16.
-        unsafe { store_run(out, first_at, out_bytes, groups[0]) };
-        if Self::GROUPS_PER_UNIT == 2 {
-            // SAFETY: as above; a group further on.
-            unsafe { store_run(out, first_at + Self::GROUP_BYTES, out_bytes, groups[1]) };
+        let mut group = 0;
+        while group < Self::GROUPS_PER_UNIT {
+            let at = first_byte + group * Self::GROUP_BYTES + warp::lane_id() * 16;
+            let run = groups[group as usize];
+            // SAFETY: the output has `out_bytes`, of which a whole unit has all of a run's; a run begins
+            // at a multiple of 16.
+            unsafe {
+                if LAST {
+                    store_run(out, at, out_bytes, run);
+                } else {
+                    global::store_u32x4(out.add(at as usize).cast(), run);
+                }
+            }
+            group += 1;
         }
     }
 
@@ -212,26 +243,19 @@ impl<
             }
             let [low, high] = lanes.rings.raw(unit, 0).offset(lane * 8).load_u32x2();
             if WIDTH == 1 {
-                let four = |a: u32, b: u32, raw: u32, selector: u32| {
-                    // To bits 0 and 16; what else is there is masked out.
-                    let symbols = byte_permute(a, b, 0x0703);
-                    Self::bytes(merge_four_nibbles(symbols, byte_permute(raw, 0, selector)))
+                let eight = |symbols: [u32; 4], raw: u32| {
+                    let symbols = if BY_PRODUCTS { pack_tops(symbols) } else { pack(symbols) };
+                    let [even, odd] = merge_nibbles(symbols, raw, ROTATED);
+                    [byte_permute(even, odd, 0x5140), byte_permute(even, odd, 0x7362)]
                 };
-                let [a, b] = [s[0], s[1]];
-                // Raw bytes 0 and 1 of a word to bits 0 and 16, then 2 and 3.
-                let run = [
-                    four(a[0], a[1], low, 0x4140),
-                    four(a[2], a[3], low, 0x4342),
-                    four(b[0], b[1], high, 0x4140),
-                    four(b[2], b[3], high, 0x4342),
-                ];
-                return [run, unused];
+                let ([a, b], [c, d]) = (eight(s[0], low), eight(s[1], high));
+                return [[a, b, c, d], unused];
             }
-            let halves = |raw: u32, top: u32, selector: u32| {
-                let both = byte_permute(raw, top, selector);
-                if ROTATED { unrotate_halves(both) } else { both }
-            };
             let run = if CODING == PAIRS {
+                let halves = |raw: u32, top: u32, selector: u32| {
+                    let both = byte_permute(raw, top, selector);
+                    if ROTATED { unrotate_halves(both) } else { both }
+                };
                 let values = s[0].map(|entry| lanes.values(entry));
                 lanes.announced += Self::announced(values, group_at(0), out_bytes);
                 [
@@ -241,13 +265,13 @@ impl<
                     halves(high, values[3], 0x5342),
                 ]
             } else {
-                let top = [pack(s[0]), pack(s[1])];
-                [
-                    halves(low, top[0], 0x5140),
-                    halves(low, top[0], 0x7362),
-                    halves(high, top[1], 0x5140),
-                    halves(high, top[1], 0x7362),
-                ]
+                let words = |raw: u32, top: [u32; 4]| {
+                    let [low, high] =
+                        if ROTATED { unrotate_planes(raw, pack(top)) } else { [raw, pack(top)] };
+                    [byte_permute(low, high, 0x5140), byte_permute(low, high, 0x7362)]
+                };
+                let ([a, b], [c, d]) = (words(low, s[0]), words(high, s[1]));
+                [a, b, c, d]
             };
             [run, unused]
         }
@@ -307,13 +331,13 @@ impl<
 }
 
 macro_rules! fast_kernels {
-    ($($(#[$doc:meta])* $name:ident: $width:literal, $coding:ident, $raw:literal, $rotated:literal, $states:literal;)*) => { $(
-        $(#[$doc])*
+    ($($(#[$attribute:meta])* $name:ident: $width:literal, $coding:ident, $raw:literal, $rotated:literal, $states:literal;)*) => { $(
+        #[kernel]
+        $(#[$attribute])*
         ///
         /// # Safety
         ///
         /// As for [`for_each_task`]; the tasks' blocks and outputs are valid for their lengths.
-        #[kernel]
         pub unsafe fn $name(
             groups: *const codec::device::TaskGroup,
             group_count: u32,
@@ -344,17 +368,27 @@ macro_rules! fast_kernels {
 }
 
 fast_kernels! {
+    // Bounds let the assembler take more registers than it would, to have more under way at once. Kernels
+    // for symbols of bytes have none, since they are faster with six thread blocks, nor have those for
+    // nibbles, which would spill on sm_80.
+
     /// BF16 and F16-like: exponents in pairs, the low byte raw.
+    #[launch_bounds(THREADS, 4)]
     decode_2_pairs_rotated_1: 2, PAIRS, 1, true, 1;
     /// The same with two states per lane.
+    #[launch_bounds(THREADS, 4)]
     decode_2_pairs_rotated_2: 2, PAIRS, 1, true, 2;
     /// F16: the high byte as a symbol, the low byte raw.
+    #[launch_bounds(THREADS, 4)]
     decode_2_symbols_rotated_1: 2, SYMBOLS, 1, true, 1;
     /// The same with two states per lane.
+    #[launch_bounds(THREADS, 4)]
     decode_2_symbols_rotated_2: 2, SYMBOLS, 1, true, 2;
     /// F32: exponents in pairs, three bytes raw.
+    #[launch_bounds(THREADS, 2)]
     decode_4_pairs_rotated_1: 4, PAIRS, 3, true, 1;
     /// The same with two states per lane.
+    #[launch_bounds(THREADS, 2)]
     decode_4_pairs_rotated_2: 4, PAIRS, 3, true, 2;
     /// INT8: high nibbles in pairs, low nibbles raw.
     decode_1_nibbles_1: 1, NIBBLE_PAIRS, 1, false, 1;
@@ -369,18 +403,56 @@ fast_kernels! {
     /// The same with two states per lane.
     decode_1_symbols_2: 1, SYMBOLS, 0, false, 2;
     /// Bytes of few values: two per symbol.
+    #[launch_bounds(THREADS, 4)]
     decode_1_pairs_1: 1, PAIRS, 0, false, 1;
     /// The same with two states per lane.
+    #[launch_bounds(THREADS, 4)]
     decode_1_pairs_2: 1, PAIRS, 0, false, 2;
 }
 
 #[cfg(test)]
 mod tests {
+    use codec::split::{ElementLayout, Width, merge_nibbles, merge_planes};
+
+    /// Numbers with many patterns in all of their bytes.
+    fn patterns() -> impl Iterator<Item = u32> {
+        (0..=u32::MAX).step_by(0x1_0203)
+    }
+
     #[test]
     fn rotations_are_undone_as_the_codec_does() {
-        for elements in (0..=u32::MAX).step_by(0x1_0203) {
+        for elements in patterns() {
             assert_eq!(super::unrotate_bytes(elements), codec::split::unrotate_bytes(elements));
             assert_eq!(super::unrotate_halves(elements), codec::split::unrotate_halves(elements));
+        }
+    }
+
+    #[test]
+    fn nibbles_are_merged_as_the_codec_does() {
+        for rotated in [false, true] {
+            let layout = ElementLayout { width: Width::One, rotated };
+            for (symbols, raw) in patterns().map(|bits| (bits, bits.wrapping_mul(0x9E37_79B9))) {
+                let mut elements = [0; 8];
+                merge_nibbles(layout, &symbols.to_le_bytes(), &raw.to_le_bytes(), &mut elements);
+                let merged = super::merge_nibbles(symbols, raw, rotated);
+                let [even, odd] = merged.map(u32::to_le_bytes);
+                let merged: [u8; 8] = core::array::from_fn(|at| [even, odd][at % 2][at / 2]);
+                assert_eq!(merged, elements, "{symbols:#x}, {raw:#x}, rotated {rotated}");
+            }
+        }
+    }
+
+    #[test]
+    fn planes_with_unrotated_symbols_are_merged_as_the_codec_does() {
+        let layout = ElementLayout { width: Width::Two, rotated: true };
+        for (low, high) in patterns().map(|bits| (bits, bits.wrapping_mul(0x9E37_79B9))) {
+            let mut elements = [0; 8];
+            let planes = (u64::from(high) << 32 | u64::from(low)).to_le_bytes();
+            merge_planes(layout, &planes, &mut elements);
+            let merged = super::unrotate_planes(low, codec::split::unrotate_bytes(high));
+            let [low, high] = merged.map(u32::to_le_bytes);
+            let merged: [u8; 8] = core::array::from_fn(|at| [low, high][at % 2][at / 2]);
+            assert_eq!(merged, elements);
         }
     }
 }

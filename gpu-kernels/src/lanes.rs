@@ -55,6 +55,13 @@ pub(crate) fn pack(entries: [u32; 4]) -> u32 {
     select_bits(0x00FF_00FF, even, odd)
 }
 
+/// The same of words with the symbols as their top bytes.
+#[inline(always)]
+pub(crate) fn pack_tops(words: [u32; 4]) -> u32 {
+    let both = |first: u32, second: u32| byte_permute(first, second, 0x0073);
+    byte_permute(both(words[0], words[1]), both(words[2], words[3]), 0x5410)
+}
+
 /// A lane's states, and what the warp has in common, for a block with `RAW` staged planes, whose runs
 /// have `RUN` symbols; how numbers are taken apart, see [`take_symbol`].
 pub(crate) struct Lanes<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool> {

@@ -17,18 +17,15 @@ pub(crate) unsafe fn store_run(out: *mut u8, offset: u32, length: u32, run: [u32
         unsafe { global::store_u32x4(out.add(offset as usize).cast(), run) };
         return;
     }
-    let mut at = offset;
-    while at < length {
-        let byte = at - offset;
-        let word = match byte / 4 {
-            0 => run[0],
-            1 => run[1],
-            2 => run[2],
-            _ => run[3],
-        };
-        // SAFETY: inside the output.
-        unsafe { global::store_u8(out.add(at as usize), (word >> (byte % 4 * 8)) as u8) };
-        at += 1;
+    // As many steps for every lane, so that the compiler keeps no counter of them in the loops around.
+    let mut byte = 0;
+    while byte < 16 {
+        if offset + byte < length {
+            let value = (run[byte as usize / 4] >> (byte % 4 * 8)) as u8;
+            // SAFETY: inside the output.
+            unsafe { global::store_u8(out.add((offset + byte) as usize), value) };
+        }
+        byte += 1;
     }
 }
 

@@ -11,7 +11,7 @@
 //! issued three units ahead of their use.
 
 use codec::device::staging::{GRANULE_BYTES, RAW_RING_BYTES, interval, word_ring_bytes};
-use cuda_std::bits::multiply_add;
+use cuda_std::bits::{add_if, multiply_add};
 use cuda_std::shared::SharedAddress;
 use cuda_std::{async_copy, warp};
 
@@ -75,16 +75,27 @@ impl Feed {
     #[inline(always)]
     unsafe fn issue(&mut self, used: u32, ring_bytes: u32, stride: u32) {
         let fits = self.next.wrapping_sub(used) <= self.ahead;
-        if fits && self.next < self.source.length {
-            // The ring begins at a multiple of its size, so that or-ing is adding.
-            let target = SharedAddress(self.ring.0 | (self.next % ring_bytes));
-            // SAFETY: within the source, whose last 16 bytes are readable, and the ring.
-            unsafe {
-                let from = self.source.start.add(self.next as usize);
-                async_copy::copy_16_partial(target, from, 16);
-            }
-        }
-        self.next += if fits { stride } else { 0 };
+        // SAFETY: the caller's promise.
+        unsafe { self.copy_if(fits, ring_bytes) };
+        self.next = add_if(fits, self.next, stride);
+    }
+
+    /// The same where there is room.
+    #[inline(always)]
+    unsafe fn issue_fitting(&mut self, ring_bytes: u32, stride: u32) {
+        // SAFETY: the caller's promise.
+        unsafe { self.copy_if(true, ring_bytes) };
+        self.next = self.next.wrapping_add(stride);
+    }
+
+    /// Issues the lane's next 16 bytes where there is room for them and the source has them.
+    #[inline(always)]
+    unsafe fn copy_if(&self, fits: bool, ring_bytes: u32) {
+        // The ring begins at a multiple of its size, so that or-ing is adding.
+        let target = SharedAddress(self.ring.0 | (self.next % ring_bytes));
+        let from = self.source.start.wrapping_add(self.next as usize);
+        // SAFETY: where it is done, within the source, whose last 16 bytes are readable, and the ring.
+        unsafe { async_copy::copy_16_if(fits & (self.next < self.source.length), target, from) };
     }
 }
 
@@ -133,7 +144,8 @@ impl<const RAW: usize, const RUN: u32> Rings<RAW, RUN> {
             rings.issue(0);
             rings.issue(0);
             rings.issue(0);
-            rings.issue(0);
+            // Raw planes with feeds of their own go on when the first unit begins.
+            rings.issue_words(0);
         }
         async_copy::commit();
         rings
@@ -194,25 +206,35 @@ impl<const RAW: usize, const RUN: u32> Rings<RAW, RUN> {
         warp::sync_warp(ALL_LANES);
     }
 
-    /// Issues what there is room for, with so many bytes of each raw plane used up.
+    /// Issues what there is room for, with so many bytes of each raw plane used up, which are those
+    /// before a unit.
     #[inline(always)]
     unsafe fn issue(&mut self, raw_used: u32) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.issue_words(raw_used);
+            // A unit more has been used up than when this was called last, so that there is room.
+            let [first, second] = &mut self.feeds;
+            match (Self::WHOLE_WARP, RAW) {
+                (true, 0) | (false, 0 | 1) => {}
+                (true, _) => second.issue_fitting(RAW_RING_BYTES, GRANULE_BYTES),
+                (false, _) => first.issue_fitting(RAW_RING_BYTES, GRANULE_BYTES),
+            }
+        }
+    }
+
+    /// The same for words, and raw planes whose feed is theirs too.
+    #[inline(always)]
+    unsafe fn issue_words(&mut self, raw_used: u32) {
         let taken = self.taken;
         let either = if self.feeds_words { taken } else { raw_used };
         let [first, second] = &mut self.feeds;
         // SAFETY: the caller's promise.
         unsafe {
             match (Self::WHOLE_WARP, RAW) {
-                (true, 0) => first.issue(taken, Self::WORD_BYTES, 2 * GRANULE_BYTES),
-                (true, _) => {
-                    first.issue(taken, Self::WORD_BYTES, 2 * GRANULE_BYTES);
-                    second.issue(raw_used, RAW_RING_BYTES, GRANULE_BYTES);
-                }
+                (true, _) => first.issue(taken, Self::WORD_BYTES, 2 * GRANULE_BYTES),
                 (false, 0 | 1) => first.issue(either, RAW_RING_BYTES, GRANULE_BYTES),
-                (false, _) => {
-                    first.issue(raw_used, RAW_RING_BYTES, GRANULE_BYTES);
-                    second.issue(either, RAW_RING_BYTES, GRANULE_BYTES);
-                }
+                (false, _) => second.issue(either, RAW_RING_BYTES, GRANULE_BYTES),
             }
         }
     }

@@ -62,8 +62,9 @@ pub(super) enum Command {
     Verify(Verify),
     /// List the GPUs of this machine, or say why there is none to decode on
     #[command(after_help = "\
-JSON keys: command, devices (ordinal, name, compute_capability, memory_bytes, multiprocessors, driver,
-supported), reason. Without a GPU, devices is empty and reason says why; the exit status is 0.
+JSON keys: command, devices (ordinal, name, compute_capability, memory_bytes, multiprocessors, clock_hz,
+memory_bytes_per_second, driver, supported), reason. Both speeds are the most by the driver, 0 where it does
+not say. Without a GPU, devices is empty and reason says why; the exit status is 0.
 ")]
     Gpu,
     Load(Load),

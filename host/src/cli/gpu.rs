@@ -58,6 +58,8 @@ fn keys(device: &DeviceInfo) -> Value {
         "compute_capability": device.compute_capability,
         "memory_bytes": device.memory_bytes,
         "multiprocessors": device.multiprocessors,
+        "clock_hz": device.clock_hz,
+        "memory_bytes_per_second": device.memory_bytes_per_second,
         "driver": device.driver,
         "supported": device.is_supported(),
     })

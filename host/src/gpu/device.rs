@@ -24,6 +24,11 @@ pub struct DeviceInfo {
     pub memory_bytes: u64,
     /// Streaming multiprocessors.
     pub multiprocessors: u32,
+    /// Cycles that a multiprocessor has in a second at most; 0 where the driver does not say.
+    pub clock_hz: u64,
+    /// Bytes that the device memory moves in a second at most, by its clock and the width of its bus; 0
+    /// where the driver does not say.
+    pub memory_bytes_per_second: u64,
     /// CUDA version of the driver, major and minor.
     pub driver: (u32, u32),
 }
@@ -59,6 +64,8 @@ pub fn devices() -> Result<Vec<DeviceInfo>> {
                     .map(|value| value as u32)
                     .map_err(gpu("tell its properties"))
             };
+            // Nothing depends on these but speed.
+            let speed = |kind| attribute(kind).map_or(0, u64::from);
             Ok(DeviceInfo {
                 ordinal,
                 name: device.name().map_err(gpu("tell its name"))?,
@@ -68,10 +75,21 @@ pub fn devices() -> Result<Vec<DeviceInfo>> {
                 ),
                 memory_bytes: device.total_memory().map_err(gpu("tell its memory"))? as u64,
                 multiprocessors: attribute(DeviceAttribute::MultiprocessorCount)?,
+                clock_hz: 1000 * speed(DeviceAttribute::ClockRate),
+                memory_bytes_per_second: memory_bytes_per_second(
+                    speed(DeviceAttribute::MemoryClockRate),
+                    speed(DeviceAttribute::GlobalMemoryBusWidth),
+                ),
                 driver: (driver.major() as u32, driver.minor() as u32),
             })
         })
         .collect()
+}
+
+/// What a memory moves with a clock of so many kHz, both of whose edges count, and a bus of so many
+/// bits.
+fn memory_bytes_per_second(clock_khz: u64, bus_bits: u64) -> u64 {
+    2 * 1000 * clock_khz * (bus_bits / 8)
 }
 
 /// Starts the driver, once a process.

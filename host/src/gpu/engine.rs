@@ -11,12 +11,12 @@ use cuda_driver::cust::stream::Stream;
 use cuda_driver::raw::cuMemcpyHtoDAsync_v2;
 
 use codec::constants::LANES;
-use codec::device::{status, tile_layout};
+use codec::device::{THREADS, status, tile_layout};
 
 use super::branches::Branches;
 use super::description::Description;
 use super::device::{DeviceInfo, MIN_COMPUTE_CAPABILITY, devices, driver, gpu};
-use super::kernels::{Function, Geometries, Geometry, Kernels, THREADS, warps_for};
+use super::kernels::{Capacity, Function, Geometries, Geometry, Kernels, warps_for};
 use super::memory::download;
 use super::work::{Kernel, Tables, Work};
 use super::workspace::Workspaces;
@@ -183,7 +183,7 @@ impl Engine {
         by_size.sort_by_key(|launch| launch.tasks);
         for launch in by_size {
             let (kernel, geometry) = self.geometry(&launch.kernel, launch.tasks)?;
-            let grid = geometry.grid(&kernel, launch.tasks, self.info.multiprocessors);
+            let grid = geometry.grid(&kernel, launch.tasks, Capacity::of(&self.info));
             launches.push(PreparedLaunch {
                 function: geometry.function,
                 has_specs: kernel.tables != Tables::OfGroup,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::c_void;
 
 use codec::constants::LANES;
-use codec::device::shared_layout;
+use codec::device::{THREADS, shared_layout};
 use cuda_driver::cust::module::Module;
 use cuda_driver::cust::stream::Stream;
 use cuda_driver::raw::{
@@ -12,19 +12,41 @@ use cuda_driver::raw::{
     cuLaunchKernel, cuOccupancyMaxActiveBlocksPerMultiprocessor,
 };
 
-use super::device::{driver, gpu};
+use super::device::{DeviceInfo, driver, gpu};
 use super::work::{Kernel, Tables};
 use crate::error::{Error, Result};
 
 /// The kernels, for compute capability 8.0 and later; the driver compiles them for its device.
 const PTX: &str = include_str!(env!("WCODEC_KERNELS_PTX"));
 
-/// Threads of a thread block: eight warps share a table.
-pub(super) const THREADS: u32 = 256;
-
 /// Warps of a thread block that has the tables of all classes, at most; fewer where there is not
 /// enough work for all multiprocessors.
 const MAX_WARPS_BY_CLASS: u32 = 16;
+
+/// What of a device says how many thread blocks of a kernel are best.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Capacity {
+    /// Streaming multiprocessors.
+    multiprocessors: u32,
+    /// Bytes that the memory moves while a multiprocessor's clock ticks once, for each of them.
+    memory_bytes_per_cycle: f64,
+}
+
+impl Capacity {
+    pub(super) fn of(info: &DeviceInfo) -> Self {
+        let cycles = u64::from(info.multiprocessors) * info.clock_hz.max(1);
+        Self {
+            multiprocessors: info.multiprocessors,
+            memory_bytes_per_cycle: info.memory_bytes_per_second as f64 / cycles as f64,
+        }
+    }
+
+    /// Whether the kernels wait for instructions rather than for memory: an H200 has 18.8 bytes, an
+    /// H100 12.8.
+    fn has_fast_memory(self) -> bool {
+        self.memory_bytes_per_cycle > 16.0
+    }
+}
 
 /// Thread blocks of a multiprocessor, even where more fit, for so many tasks.
 ///
@@ -32,15 +54,18 @@ const MAX_WARPS_BY_CLASS: u32 = 16;
 /// memory busy; those beyond that only spread the accesses over more pages. A lane with one state
 /// hides less of it by itself, so that with few tasks more warps are better, unless the last of them
 /// would have less to do than those of fewer. Measured, see `docs/kernels.md`.
-fn max_blocks_per_multiprocessor(kernel: &Kernel, tasks: usize, multiprocessors: u32) -> u32 {
+fn max_blocks_per_multiprocessor(kernel: &Kernel, tasks: usize, device: Capacity) -> u32 {
     match (kernel.tables, kernel.step_bytes) {
         (Tables::ByClass(_), _) => 2,
         (Tables::None, _) => 4,
-        (Tables::OfGroup, 0..=1) => 5,
-        (Tables::OfGroup, _) if kernel.has_symbols_of_bytes() => 5,
+        (Tables::OfGroup, 0..=1) => 6,
+        (Tables::OfGroup, _) if kernel.has_symbols_of_bytes() => 6,
         (Tables::OfGroup, _) if kernel.has_pairs_of_words() => 2,
         (Tables::OfGroup, 2..=3) => 4,
-        (Tables::OfGroup, 4..=7) if kernel.has_one_state() => three_or_four(tasks, multiprocessors),
+        (Tables::OfGroup, _) if device.has_fast_memory() => 4,
+        (Tables::OfGroup, 4..=7) if kernel.has_one_state() => {
+            three_or_four(tasks, device.multiprocessors)
+        }
         (Tables::OfGroup, _) => 3,
     }
 }
@@ -128,11 +153,10 @@ pub(super) fn warps_for(kernel: &Kernel, tasks: usize, multiprocessors: u32) -> 
 }
 
 impl Geometry {
-    /// Thread blocks of a launch of so many tasks on a device of so many multiprocessors: as many as
-    /// run at once, if there is work for them.
-    pub(super) fn grid(&self, kernel: &Kernel, tasks: usize, multiprocessors: u32) -> u32 {
-        let most = max_blocks_per_multiprocessor(kernel, tasks, multiprocessors);
-        let resident = multiprocessors * self.blocks_per_multiprocessor.min(most);
+    /// Thread blocks of a launch of so many tasks: as many as run at once, if there is work for them.
+    pub(super) fn grid(&self, kernel: &Kernel, tasks: usize, device: Capacity) -> u32 {
+        let most = max_blocks_per_multiprocessor(kernel, tasks, device);
+        let resident = device.multiprocessors * self.blocks_per_multiprocessor.min(most);
         resident.min((tasks as u32).div_ceil(self.warps)).max(1)
     }
 }
@@ -194,7 +218,9 @@ impl Kernels {
 
 #[cfg(test)]
 mod tests {
-    use super::three_or_four;
+    use crate::gpu::DeviceInfo;
+
+    use super::{Capacity, three_or_four};
 
     #[test]
     fn a_fourth_block_runs_only_where_it_fills_the_last_round() {
@@ -209,5 +235,24 @@ mod tests {
         assert_eq!(blocks(4 * 3168), 4);
         // Enough rounds for three to do.
         assert_eq!(blocks(5 * 4224), 3);
+    }
+
+    #[test]
+    fn memory_is_fast_by_what_it_moves_in_a_cycle() {
+        let device = |name: &str, memory_bytes_per_second| DeviceInfo {
+            ordinal: 0,
+            name: name.into(),
+            compute_capability: (9, 0),
+            memory_bytes: 80 << 30,
+            multiprocessors: 132,
+            clock_hz: 1_980_000_000,
+            memory_bytes_per_second,
+            driver: (13, 0),
+        };
+        let is_fast = |info| Capacity::of(&info).has_fast_memory();
+        assert!(!is_fast(device("H100", 2 * 2_619_000_000 * 640)));
+        assert!(is_fast(device("H200", 2 * 3_201_000_000 * 768)));
+        // A driver that does not say.
+        assert!(!is_fast(device("unknown", 0)));
     }
 }

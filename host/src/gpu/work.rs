@@ -339,8 +339,8 @@ impl Builder<'_> {
         let layout = layout_of(record).and_then(|layout| plan.coded_layout(layout));
         let Some(mut layout) = layout else { return Ok(None) };
         let by_class = self.class_tables(record, plan);
-        let unrotated = symbols_are_elements(layout, plan);
-        if unrotated {
+        let unrotated = takes_unrotated_symbols(layout, plan);
+        if unrotated && layout.width == Width::One {
             layout.rotated = false;
         }
         let tables = self.plan_tables(record, plan, blocks, (by_class.is_some(), unrotated))?;
@@ -492,10 +492,12 @@ fn arrangement_of(layout: ElementLayout, plan: &PlanRecord) -> u32 {
     }
 }
 
-/// Whether symbols are whole rotated elements. Then the tables are unrotated instead of each element.
-fn symbols_are_elements(layout: ElementLayout, plan: &PlanRecord) -> bool {
-    let one_plane = matches!(plan.planes[..], [PlaneRecord::Symbols(_) | PlaneRecord::Classes(_)]);
-    layout.rotated && one_plane
+/// Whether the tables are unrotated instead of each element: where symbols are whole rotated elements,
+/// whose kernel then need not know of the rotation, and where they are the high bytes of elements of two
+/// bytes, whose kernel gives each of their bytes one bit from the other.
+fn takes_unrotated_symbols(layout: ElementLayout, plan: &PlanRecord) -> bool {
+    use PlaneRecord::{Classes, Raw, Symbols};
+    layout.rotated && matches!(plan.planes[..], [Symbols(_) | Classes(_)] | [Raw, Symbols(_)])
 }
 
 /// The kernel for a plan: a fast one where there is one, otherwise the general one of the width. One by

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::arch::Arch;
 use crate::cargo;
 use crate::error::BuildError;
-use crate::ptx::without_paths;
+use crate::ptx::{with_launch_bounds, without_paths};
 use crate::toolchain::{Toolchain, find_toolchain};
 
 /// Compiles one crate of kernels to PTX.
@@ -85,7 +85,7 @@ impl CudaBuilder {
         let assembly = self.compile(&toolchain, &target_dir)?;
         let text = fs::read_to_string(&assembly).map_err(BuildError::io("read", &assembly))?;
         let ptx_path = self.copy_to.unwrap_or_else(|| assembly.with_extension("clean.ptx"));
-        write_if_different(&ptx_path, &without_paths(&text))?;
+        write_if_different(&ptx_path, &without_paths(&with_launch_bounds(&text)))?;
         Ok(BuildOutput { ptx_path, toolchain })
     }
 

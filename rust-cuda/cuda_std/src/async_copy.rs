@@ -34,6 +34,32 @@ pub unsafe fn copy_16_partial(target: SharedAddress, source: *const u8, bytes: u
     }
 }
 
+/// Starts the copy of 16 bytes from `source` to `target` where `wanted` is set. The lanes of a warp
+/// need not agree and do not part: the instruction itself is left out where it is not wanted.
+///
+/// # Safety
+///
+/// Where `wanted` is set: both are multiples of 16; `source` is readable for 16 bytes, and `target`
+/// lies within the shared memory, until the copy has been waited for.
+#[inline(always)]
+pub unsafe fn copy_16_if(wanted: bool, target: SharedAddress, source: *const u8) {
+    #[cfg(target_arch = "nvptx64")]
+    // SAFETY: the caller's promise; the instruction touches these bytes and no others.
+    unsafe {
+        asm!(
+            "{{ .reg .pred wanted; setp.ne.u32 wanted, {}, 0; \
+             @wanted cp.async.cg.shared.global.L2::256B [{}], [{}], 16; }}",
+            in(reg32) u32::from(wanted), in(reg32) target.0, in(reg64) source,
+            options(nostack, preserves_flags)
+        );
+    }
+    #[cfg(not(target_arch = "nvptx64"))]
+    if wanted {
+        // SAFETY: the caller's promise.
+        unsafe { context::copy_16(target.0, source, 16) };
+    }
+}
+
 /// Makes a group of all copies since the last one.
 #[inline(always)]
 pub fn commit() {

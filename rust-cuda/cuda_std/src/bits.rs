@@ -103,9 +103,38 @@ pub fn multiply_add(left: u32, right: u32, addend: u32) -> u32 {
     }
 }
 
+/// `number + addend`, modulo 2^32, where `wanted` is set, otherwise `number`: one instruction with a
+/// predicate, where the compiler would add always and choose later.
+#[inline(always)]
+pub fn add_if(wanted: bool, number: u32, addend: u32) -> u32 {
+    #[cfg(target_arch = "nvptx64")]
+    {
+        let mut sum = number;
+        // SAFETY: arithmetic on registers.
+        unsafe {
+            asm!(
+                "{{ .reg .pred wanted; setp.ne.u32 wanted, {}, 0; @wanted add.u32 {}, {}, {}; }}",
+                in(reg32) u32::from(wanted), inout(reg32) sum, in(reg32) number, in(reg32) addend,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        sum
+    }
+    #[cfg(not(target_arch = "nvptx64"))]
+    {
+        if wanted { number.wrapping_add(addend) } else { number }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{byte_permute, multiply_add, multiply_wide, select_bits};
+    use super::{add_if, byte_permute, multiply_add, multiply_wide, select_bits};
+
+    #[test]
+    fn sums_are_taken_where_wanted() {
+        assert_eq!(add_if(true, u32::MAX, 3), 2);
+        assert_eq!(add_if(false, 7, 3), 7);
+    }
 
     #[test]
     fn products_have_two_halves_and_sums_wrap() {

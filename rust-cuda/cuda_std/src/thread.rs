@@ -3,7 +3,7 @@
 #[cfg(not(target_arch = "nvptx64"))]
 use crate::emulator::context;
 #[cfg(target_arch = "nvptx64")]
-use core::arch::nvptx;
+use core::arch::{asm, nvptx};
 
 /// The thread's number in its thread block.
 #[inline(always)]
@@ -73,5 +73,20 @@ pub fn sync_threads() {
     #[cfg(not(target_arch = "nvptx64"))]
     {
         context::sync_threads();
+    }
+}
+
+/// What `#[launch_bounds]` puts at the beginning of a kernel: a comment in its PTX, where Rust has no
+/// way to write the directives themselves; `cuda_builder` puts them in its place.
+#[doc(hidden)]
+#[inline(always)]
+pub fn note_launch_bounds<const THREADS: u32, const BLOCKS: u32>() {
+    #[cfg(target_arch = "nvptx64")]
+    // SAFETY: a comment.
+    unsafe {
+        asm!(
+            "// launch_bounds {} {}", const THREADS, const BLOCKS,
+            options(nomem, nostack, preserves_flags)
+        );
     }
 }

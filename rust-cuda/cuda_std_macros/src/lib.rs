@@ -4,13 +4,20 @@
 
 use proc_macro::TokenStream;
 use quote::quote;
-use syn::{Error, ItemFn, ReturnType, Signature};
+use syn::punctuated::Punctuated;
+use syn::{Error, Expr, ItemFn, ReturnType, Signature, Token};
 
 /// Makes a function a kernel: an entry point of the PTX under its own name where the target is
 /// `nvptx64`, and elsewhere the same function for `cuda_std::emulator`.
 ///
 /// The function is `unsafe`, because nobody checks what a launch passes to it; it returns nothing,
 /// and has neither generic parameters nor an ABI or an export name of its own.
+///
+/// `#[launch_bounds(threads, blocks)]` below it, constant expressions both, promises that no thread
+/// block of a launch has more than so many threads, and asks for so few registers that a
+/// multiprocessor has room for so many thread blocks: the PTX directives `.maxntid` and
+/// `.minnctapersm`, which `cuda_builder` puts where they belong. Within these bounds the assembler
+/// takes as many registers as it can use.
 ///
 /// # Errors
 ///
@@ -27,8 +34,14 @@ fn expand(
     if !arguments.is_empty() {
         return Err(Error::new_spanned(arguments, "`#[kernel]` takes no arguments"));
     }
-    let function: ItemFn = syn::parse2(item)?;
+    let mut function: ItemFn = syn::parse2(item)?;
     check(&function.sig)?;
+    if let Some([threads, blocks]) = take_launch_bounds(&mut function)? {
+        let note = syn::parse_quote! {
+            ::cuda_std::thread::note_launch_bounds::<{ #threads }, { #blocks }>();
+        };
+        function.block.stmts.insert(0, note);
+    }
     let mut entry = function.clone();
     entry.sig.abi = Some(syn::parse_quote!(extern "ptx-kernel"));
     Ok(quote! {
@@ -39,6 +52,23 @@ fn expand(
         #[cfg(not(target_arch = "nvptx64"))]
         #function
     })
+}
+
+/// Takes the attribute `launch_bounds` away; returns the threads and the thread blocks that it says.
+fn take_launch_bounds(function: &mut ItemFn) -> syn::Result<Option<[Expr; 2]>> {
+    let is_bounds = |attribute: &syn::Attribute| attribute.path().is_ident("launch_bounds");
+    let Some(at) = function.attrs.iter().position(is_bounds) else { return Ok(None) };
+    let attribute = function.attrs.remove(at);
+    if let Some(second) = function.attrs.iter().find(|attribute| is_bounds(attribute)) {
+        return Err(Error::new_spanned(second, "a kernel has one `#[launch_bounds]`"));
+    }
+    let bounds = attribute.parse_args_with(Punctuated::<Expr, Token![,]>::parse_terminated)?;
+    let bounds = <[Expr; 2]>::try_from(bounds.into_iter().collect::<Vec<_>>()).map_err(|_| {
+        let message = "say the most threads of a thread block, and how many thread blocks a \
+                       multiprocessor shall have room for: `#[launch_bounds(256, 4)]`";
+        Error::new_spanned(&attribute, message)
+    })?;
+    Ok(Some(bounds))
 }
 
 fn check(signature: &Signature) -> syn::Result<()> {
@@ -87,6 +117,18 @@ mod tests {
         assert_eq!(text.matches("extern \"ptx-kernel\" fn copy").count(), 1);
         assert_eq!(text.matches("pub unsafe fn copy").count(), 1);
         assert_eq!(text.matches("no_mangle").count(), 1);
+    }
+
+    #[test]
+    fn launch_bounds_are_noted_at_the_beginning() {
+        let item = quote! { #[launch_bounds(THREADS, 4)] unsafe fn k() { body() } };
+        let text = expand(quote!(), item).unwrap().to_string();
+        let note = ":: cuda_std :: thread :: note_launch_bounds :: < { THREADS } , { 4 } > () ;";
+        assert_eq!(text.matches(note).count(), 2, "{text}");
+        assert!(!text.contains("# [launch_bounds"));
+        assert!(message(quote! { #[launch_bounds(256)] unsafe fn k() {} }).contains("(256, 4)"));
+        let twice = quote! { #[launch_bounds(1, 2)] #[launch_bounds(1, 2)] unsafe fn k() {} };
+        assert!(message(twice).contains("one `#[launch_bounds]`"));
     }
 
     #[test]

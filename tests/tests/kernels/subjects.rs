@@ -48,12 +48,14 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Whether its symbols are whole rotated elements, so that its tables are unrotated.
+    /// Whether its symbols are whole rotated elements, or the high bytes of rotated elements of two
+    /// bytes, so that its tables are unrotated.
     pub(crate) fn takes_unrotated_tables(&self) -> bool {
         let is_fast = matches!(self.kernel, Kernel::Fast(_)) || self.by_class;
-        let plane = self.plan.planes[0];
-        let one_symbol = self.plan.width() == 1 && matches!(plane, Symbols | Classes);
-        is_fast && one_symbol && self.plan.layout.rotated
+        let planes = &self.plan.planes[..self.plan.width()];
+        is_fast
+            && self.plan.layout.rotated
+            && matches!(planes, [Symbols | Classes] | [Raw, Symbols])
     }
 }
 
