@@ -36,18 +36,17 @@ impl Profile {
     /// Of blocks with so many elements together, the pairs of ranks of one part of how many are counted.
     /// What is missed is escaped wherever it occurs, so that more is lost than by a table that is off.
     pub(crate) const fn rank_pair_step(self, elements: usize) -> usize {
-        self.pair_step(elements, 4)
+        self.pair_step(elements / (1 << 17), 4)
     }
 
     /// The same of pairs of nibbles, all of which have a slot.
     pub(crate) const fn nibble_pair_step(self, elements: usize) -> usize {
-        self.pair_step(elements, 16)
+        self.pair_step(elements / (1 << 16), 16)
     }
 
-    const fn pair_step(self, elements: usize, most: usize) -> usize {
-        /// Elements whose pairs are counted at least.
-        const LEAST: usize = 1 << 17;
-        match (self, elements / LEAST) {
+    /// One part of `parts`, each of which has enough elements, but no less than one of `most`.
+    const fn pair_step(self, parts: usize, most: usize) -> usize {
+        match (self, parts) {
             (Self::Max, _) | (_, 0) => 1,
             (Self::Fast, step) if step < most => step,
             (Self::Fast, _) => most,

@@ -9,11 +9,11 @@ use crate::encode::histogram::count_bytes;
 use crate::simd::level;
 
 /// Rows that are looked at.
-const ROWS: usize = 64;
+const ROWS: usize = 32;
 /// One of so many of these rows says how often each symbol occurs.
 const ROW_STEP: usize = 2;
 /// Elements that are looked at, at most.
-const ELEMENTS: usize = 1 << 17;
+const ELEMENTS: usize = 1 << 16;
 /// Bins that symbols fall into.
 const BINS: usize = 16;
 /// Symbols that are counted at the same time, as many as a vector register has bytes.
@@ -25,8 +25,8 @@ const _: () = assert!(ROWS < 256 && TOGETHER < 256);
 /// About the part of a tensor's bits that classes save at most: the mutual information of symbols
 /// and columns, and that of symbols and rows, over the entropy of the symbols.
 ///
-/// Symbols are taken in few bins of like probability, so that chance makes little of it; what it
-/// does make of it is subtracted (G. A. Miller, "Note on the bias of information estimates", 1955).
+/// Symbols are taken in few bins of like probability, so that chance makes little of it; what it does
+/// make of it is subtracted.
 pub(super) fn gain(subject: &Subject<'_>) -> f64 {
     let rows = subject.rows.min(ROWS).min((ELEMENTS / subject.columns).max(1));
     let (mut symbols, mut row) = (Vec::with_capacity(rows * subject.columns), Vec::new());
@@ -139,16 +139,21 @@ fn differences(all: u32, behind: [u32; BINS - 1]) -> BinCounts {
     std::array::from_fn(|bin| before(bin) - behind.get(bin).copied().unwrap_or(0))
 }
 
-/// Bits that knowing the group of each saves, beyond what chance makes of it.
+/// Bits that knowing the group of each saves, beyond what chance makes of it: in a group of `n` symbols in
+/// `k` bins of like probability that is `(k - 1) / 2 + (k^2 - 1) / 12n` nats of theirs, to the second order
+/// (B. Harris, "The statistical estimation of entropy in the non-parametric case", 1975).
 fn information(groups: &[BinCounts]) -> f64 {
     let mut together = [0; BINS];
     for counts in groups {
         together.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
     let own: f64 = groups.iter().map(entropy_bits).sum();
-    let used = together.iter().filter(|&&count| count > 0).count();
-    let chance = (used.saturating_sub(1) * groups.len().saturating_sub(1)) as f64 / 2.0;
-    (entropy_bits(&together) - own - chance * std::f64::consts::LOG2_E).max(0.0)
+    let all: u32 = together.iter().sum();
+    let used = together.iter().filter(|&&count| count > 0).count() as f64;
+    let first = (used - 1.0).max(0.0) * (groups.len() as f64 - 1.0).max(0.0) / 2.0;
+    let of_each = f64::from(all) / groups.len().max(1) as f64;
+    let second = (used * used - 1.0).max(0.0) * groups.len() as f64 / (12.0 * of_each.max(1.0));
+    (entropy_bits(&together) - own - (first + second) * std::f64::consts::LOG2_E).max(0.0)
 }
 
 #[cfg(test)]

@@ -10,8 +10,11 @@ use super::sample::SampledTile;
 use super::subject::Subject;
 use crate::simd::level;
 
-/// Rounds in which modes are chosen by what residuals cost, and costs found by what was chosen.
-const ROUNDS: usize = 3;
+/// Rounds in which modes are chosen by what residuals cost, and costs found by what was chosen. A third one
+/// changes a choice only where tables are chosen by class.
+const fn rounds(by_class: bool) -> usize {
+    if by_class { 3 } else { 2 }
+}
 /// Part of the sub-blocks that must have a mode for it to be tried on all of them.
 const fn least_share(by_class: bool) -> f64 {
     if by_class { 1.0 / 128.0 } else { 1.0 / 24.0 }
@@ -182,7 +185,7 @@ impl Fit {
             let coded = candidates.coded(mode);
             kinds.cost(bits, planes, modes[mode], candidates.sub_block, coded)
         };
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds(by_class) {
             for (candidates, chosen) in candidates.iter().zip(&mut chosen) {
                 *chosen = candidates.cheapest(modes.len(), |mode| {
                     mode_bits[mode] + cost_of(candidates, mode, &bits)

@@ -17,7 +17,7 @@ use crate::simd::level;
 struct Effort {
     /// Elements that a tensor must have for tiles to be worth a look.
     least_elements: usize,
-    /// Tiles of a first look.
+    /// Tiles of a first look at elements of one plane; for one more plane it takes half as many again.
     few_tiles: usize,
     /// Part of their bits that must be saved for a second look: more than chance saves.
     least_promise: f64,
@@ -29,11 +29,11 @@ impl Effort {
     fn of(profile: Profile) -> Self {
         match profile {
             Profile::Fast => {
-                Self { least_elements: 1 << 14, few_tiles: 12, least_promise: 0.05, many_tiles: 16 }
+                Self { least_elements: 1 << 14, few_tiles: 8, least_promise: 0.05, many_tiles: 16 }
             }
             Profile::Max => Self {
                 least_elements: 1 << 11,
-                few_tiles: 24,
+                few_tiles: 16,
                 least_promise: 0.02,
                 many_tiles: 320,
             },
@@ -57,8 +57,9 @@ pub(super) fn promising(subject: &Subject<'_>, profile: Profile) -> Vec<Fit> {
     if subject.elements < effort.least_elements {
         return Vec::new();
     }
+    let few_tiles = effort.few_tiles * (PLANES.min(subject.width()) + 1) / 2;
     let rows = subject.row_lengths().filter(|&columns| {
-        let tiles = sample(subject, columns, effort.few_tiles);
+        let tiles = sample(subject, columns, few_tiles);
         promise(subject, &tiles) >= effort.least_promise
     });
     let fits = rows.map(|columns| {

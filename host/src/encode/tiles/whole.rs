@@ -124,7 +124,7 @@ impl ChosenBlock {
         let plain = estimate_planes(layout, block, 1);
         let plain_bits = plain.iter().map(entropy_bits).sum();
         let mut modes = Vec::new();
-        let mut counts = [[0u64; ALPHABET]; 4];
+        let mut counts = vec![[0u64; ALPHABET]; fit.coded_width.bytes()];
         each_sub_block(subject, fit.columns, block, |values, sub_block| {
             let (mode, coded) = fit.choose(sub_block, |mode, coded| {
                 forward(subject.format, values, sub_block, mode, coded);
