@@ -28,12 +28,6 @@ const NIBBLE_PAIRS: u8 = codec::device::plane_kind::NIBBLE_PAIRS;
 /// Steps of a part of a unit: as many as have their symbols in registers before they are merged.
 const QUARTER: u32 = 4;
 
-/// The same as [`codec::split::unrotate_bytes`], in an instruction less.
-#[inline(always)]
-fn unrotate_bytes(elements: u32) -> u32 {
-    select_bits(0x7F7F_7F7F, elements >> 1, elements << 7)
-}
-
 /// The same as [`codec::split::unrotate_halves`], in an instruction less.
 #[inline(always)]
 fn unrotate_halves(elements: u32) -> u32 {
@@ -226,7 +220,7 @@ impl<
             if WIDTH == 1 && CODING == PAIRS {
                 let v: [u32; 8] = core::array::from_fn(|n| lanes.values(s[n / 4][n % 4]));
                 lanes.announced += Self::announced(v, group_at(0), out_bytes);
-                let two = |a: u32, b: u32| Self::bytes(byte_permute(a, b, 0x5410));
+                let two = |a: u32, b: u32| byte_permute(a, b, 0x5410);
                 return [
                     [two(v[0], v[1]), two(v[2], v[3]), two(v[4], v[5]), two(v[6], v[7])],
                     unused,
@@ -285,11 +279,6 @@ impl<
         }
         let run_at = at + warp::lane_id() * LANE_RUN_BYTES as u32;
         announced(values, out_bytes.saturating_sub(run_at).div_ceil(2 * WIDTH))
-    }
-
-    #[inline(always)]
-    fn bytes(elements: u32) -> u32 {
-        if ROTATED { unrotate_bytes(elements) } else { elements }
     }
 
     /// Puts the bytes that the states carried over whatever was merged in their place, for blocks whose
@@ -422,7 +411,6 @@ mod tests {
     #[test]
     fn rotations_are_undone_as_the_codec_does() {
         for elements in patterns() {
-            assert_eq!(super::unrotate_bytes(elements), codec::split::unrotate_bytes(elements));
             assert_eq!(super::unrotate_halves(elements), codec::split::unrotate_halves(elements));
         }
     }

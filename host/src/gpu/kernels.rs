@@ -58,10 +58,9 @@ fn max_blocks_per_multiprocessor(kernel: &Kernel, tasks: usize, device: Capacity
     match (kernel.tables, kernel.step_bytes) {
         (Tables::ByClass(_), _) => 2,
         (Tables::None, _) => 4,
-        (Tables::OfGroup, 0..=1) => 6,
         (Tables::OfGroup, _) if kernel.has_symbols_of_bytes() => 6,
         (Tables::OfGroup, _) if kernel.has_pairs_of_words() => 2,
-        (Tables::OfGroup, 2..=3) => 4,
+        (Tables::OfGroup, ..=3) => 4,
         (Tables::OfGroup, _) if device.has_fast_memory() => 4,
         (Tables::OfGroup, 4..=7) if kernel.has_one_state() => {
             three_or_four(tasks, device.multiprocessors)
@@ -220,7 +219,7 @@ impl Kernels {
 mod tests {
     use crate::gpu::DeviceInfo;
 
-    use super::{Capacity, three_or_four};
+    use super::{Capacity, PTX, THREADS, three_or_four};
 
     #[test]
     fn a_fourth_block_runs_only_where_it_fills_the_last_round() {
@@ -235,6 +234,15 @@ mod tests {
         assert_eq!(blocks(4 * 3168), 4);
         // Enough rounds for three to do.
         assert_eq!(blocks(5 * 4224), 3);
+    }
+
+    #[test]
+    fn launch_bounds_have_come_into_the_ptx_and_allow_the_threads_of_a_launch() {
+        let bounds: Vec<_> =
+            PTX.lines().filter_map(|line| line.strip_prefix(".maxntid ")).collect();
+        assert_eq!(bounds.len(), PTX.matches(".minnctapersm").count());
+        assert!(!bounds.is_empty());
+        assert!(bounds.iter().all(|bound| *bound == format!("{THREADS}, 1, 1")), "{bounds:?}");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use super::sample::SampledTile;
 use super::subject::Subject;
 use crate::simd::level;
 
-/// Rounds in which modes are chosen by what residuals cost, and costs found by what was chosen. A third one
-/// changes a choice only where tables are chosen by class.
+/// Rounds in which modes are chosen by what residuals cost, and costs found by what was chosen. Where
+/// tables are not chosen by class, a third one changed no file that was measured.
 const fn rounds(by_class: bool) -> usize {
     if by_class { 3 } else { 2 }
 }
