@@ -69,14 +69,17 @@ pub mod shared_layout {
         warps * warp.words
     }
 
-    /// Where the position of the group in hand lies, after the rings.
-    pub const fn group(warps: u32, warp: WarpMemory) -> u32 {
+    /// Where the group in hand lies, after the rings.
+    pub const fn in_hand(warps: u32, warp: WarpMemory) -> u32 {
         warps * (warp.words + warp.raw)
     }
 
+    /// Room for the group in hand.
+    const IN_HAND_BYTES: u32 = 32;
+
     /// Where the table lies; its expanded values follow the entries.
     pub const fn table(warps: u32, warp: WarpMemory) -> u32 {
-        group(warps, warp) + 16
+        in_hand(warps, warp) + IN_HAND_BYTES
     }
 
     /// Where the table's values of each symbol lie, from the table's start.

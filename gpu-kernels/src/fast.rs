@@ -358,8 +358,7 @@ macro_rules! fast_kernels {
 
 fast_kernels! {
     // Bounds let the assembler take more registers than it would, to have more under way at once. Kernels
-    // for symbols of bytes have none, since they are faster with six thread blocks, nor have those for
-    // nibbles, which would spill on sm_80.
+    // for symbols of bytes have none, since they are faster with six thread blocks.
 
     /// BF16 and F16-like: exponents in pairs, the low byte raw.
     #[launch_bounds(THREADS, 4)]
@@ -380,12 +379,16 @@ fast_kernels! {
     #[launch_bounds(THREADS, 2)]
     decode_4_pairs_rotated_2: 4, PAIRS, 3, true, 2;
     /// INT8: high nibbles in pairs, low nibbles raw.
+    #[launch_bounds(THREADS, 4)]
     decode_1_nibbles_1: 1, NIBBLE_PAIRS, 1, false, 1;
     /// The same with two states per lane.
+    #[launch_bounds(THREADS, 4)]
     decode_1_nibbles_2: 1, NIBBLE_PAIRS, 1, false, 2;
     /// FP8: exponents in pairs, sign and mantissa raw.
+    #[launch_bounds(THREADS, 4)]
     decode_1_nibbles_rotated_1: 1, NIBBLE_PAIRS, 1, true, 1;
     /// The same with two states per lane.
+    #[launch_bounds(THREADS, 4)]
     decode_1_nibbles_rotated_2: 1, NIBBLE_PAIRS, 1, true, 2;
     /// Bytes, packed 4-bit values, FP8 (by unrotated tables): a symbol each.
     decode_1_symbols_1: 1, SYMBOLS, 0, false, 1;

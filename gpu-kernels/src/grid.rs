@@ -1,9 +1,10 @@
 //! Persistent thread blocks that share a launch's tasks.
 //!
-//! Tasks are grouped by table. A thread block takes a group whose tasks are not all taken, copies
-//! its table to shared memory, and each warp takes one task after the other from the group's
-//! counter; when the group is exhausted the thread block goes on to the next one with work left.
-//! So one launch serves any number of tensors and tables, and no multiprocessor waits for another.
+//! Tasks are grouped by table. A thread block takes a task for each of its warps from a group with tasks
+//! left, and copies the group's table to shared memory. Each warp decodes its task, and then takes one
+//! after the other from the group's counter; when the group is exhausted the thread block goes on to the
+//! next one with tasks left. So one launch serves any number of tensors and tables, and no
+//! multiprocessor waits for another.
 
 use codec::device::staging::WarpMemory;
 use codec::device::{BlockTask, KernelClasses, KernelTable, TaskGroup, shared_layout};
@@ -26,7 +27,7 @@ pub struct SharedLayout {
     pub entries: SharedAddress,
     /// The values of each symbol, u32 each.
     pub expanded: SharedAddress,
-    group: SharedAddress,
+    in_hand: InHand,
 }
 
 impl SharedLayout {
@@ -42,7 +43,7 @@ impl SharedLayout {
             raw: start.offset(shared_layout::raw(warps, memory) + warp * memory.raw),
             entries,
             expanded: entries.offset(shared_layout::EXPANDED),
-            group: start.offset(shared_layout::group(warps, memory)),
+            in_hand: InHand(start.offset(shared_layout::in_hand(warps, memory))),
         }
     }
 }
@@ -85,11 +86,9 @@ pub unsafe fn for_each_task(
             let table = work.tables.add(group.table as usize);
             copy_to_shared(table.cast(), layout.entries, shared_layout::TABLE_BYTES);
         }
-        async_copy::commit();
-        async_copy::wait::<0>();
     };
     // SAFETY: the caller's promise.
-    unsafe { share(work, layout, load, |_, task| decode(task, layout)) };
+    unsafe { share(work, layout.in_hand, load, |_, task| decode(task, layout)) };
 }
 
 /// The same without tables in shared memory.
@@ -101,7 +100,7 @@ pub unsafe fn for_each_task(
 pub unsafe fn for_each_task_without_table(work: Work, decode: impl Fn(BlockTask) -> u32) {
     let layout = SharedLayout::new(WarpMemory::NONE);
     // SAFETY: the caller's promise.
-    unsafe { share(work, layout, |_| (), |_, task| decode(task)) };
+    unsafe { share(work, layout.in_hand, |_| (), |_, task| decode(task)) };
 }
 
 /// The same for groups whose `table` is a position in `classes`, with the entries of all their tables
@@ -133,91 +132,198 @@ pub unsafe fn for_each_task_by_class(
             }
             number += 1;
         }
-        async_copy::commit();
-        async_copy::wait::<0>();
     };
     let decode = |group, task| decode(task, layout, classes_of(group));
     // SAFETY: the caller's promise.
-    unsafe { share(work, layout, load, decode) };
+    unsafe { share(work, layout.in_hand, load, decode) };
 }
 
-/// Takes group after group and task after task: `load` brings what a group's tasks have in common to
-/// shared memory.
-#[inline(always)]
-unsafe fn share(
-    work: Work,
-    layout: SharedLayout,
-    load: impl Fn(TaskGroup),
-    decode: impl Fn(TaskGroup, BlockTask) -> u32,
-) {
-    // Thread blocks start at groups spread over the list, so that they do not all want the first.
-    let start = u64::from(thread::block_idx_x()) * u64::from(work.group_count)
-        / u64::from(thread::grid_dim_x());
-    let mut looked_at = 0;
-    while looked_at < work.group_count {
-        // SAFETY: the caller's promise.
-        let (skipped, group) = unsafe { next_group(work, layout, start as u32, looked_at) };
-        looked_at += skipped;
-        if looked_at >= work.group_count {
-            break;
+/// What a thread block has in hand: a group, of which it has taken a task for each warp. It lies in shared
+/// memory, as words, so that it takes no registers while blocks are decoded.
+#[derive(Clone, Copy)]
+struct InHand(SharedAddress);
+
+/// A word of [`InHand`].
+#[derive(Clone, Copy)]
+enum Word {
+    /// Where the thread block starts in the list of groups.
+    Start,
+    /// How many groups come before this one from there on.
+    Position,
+    /// The group's number, and what its record has.
+    Group,
+    FirstTask,
+    Tasks,
+    Table,
+    /// The first warp's task, from the group's first.
+    Taken,
+}
+
+impl InHand {
+    #[inline(always)]
+    fn get(self, word: Word) -> u32 {
+        // SAFETY: the words are reserved, and the barriers of `share` keep those who write them apart from
+        // those who read them.
+        unsafe { self.0.offset(4 * word as u32).load_u32() }
+    }
+
+    #[inline(always)]
+    fn set(self, word: Word, value: u32) {
+        // SAFETY: as above.
+        unsafe { self.0.offset(4 * word as u32).store_u32(value) };
+    }
+
+    /// The record of the group.
+    #[inline(always)]
+    fn record(self) -> TaskGroup {
+        TaskGroup {
+            first_task: self.get(Word::FirstTask),
+            tasks: self.get(Word::Tasks),
+            table: self.get(Word::Table),
         }
-        // SAFETY: the caller's promise; `group` is below `group_count`.
-        unsafe {
-            let group_record = *work.groups.add(group as usize);
-            load(group_record);
-            thread::sync_threads();
-            take_tasks(work, group, group_record, |task| decode(group_record, task));
-            // The next group's table must not replace this one's while a warp is still decoding.
-            thread::sync_threads();
-        }
-        looked_at += 1;
     }
 }
 
-/// How many groups to skip from the `looked_at`th after `start` on until one with tasks left, and
-/// that one's number. The first warp looks at 32 of them at a time.
+/// Takes group after group and task after task: `load` starts to bring what a group's tasks have in
+/// common to shared memory.
 #[inline(always)]
-unsafe fn next_group(work: Work, layout: SharedLayout, start: u32, looked_at: u32) -> (u32, u32) {
-    let lane = warp::lane_id();
+unsafe fn share(
+    work: Work,
+    in_hand: InHand,
+    load: impl Fn(TaskGroup),
+    decode: impl Fn(TaskGroup, BlockTask) -> u32,
+) {
+    if thread::thread_idx_x() == 0 {
+        // Thread blocks start at groups spread over the list, so that they do not all want the first.
+        let start = u64::from(thread::block_idx_x()) * u64::from(work.group_count)
+            / u64::from(thread::grid_dim_x());
+        in_hand.set(Word::Start, start as u32);
+        in_hand.set(Word::Position, 0);
+    }
+    loop {
+        if thread::thread_idx_x() < WARP {
+            warp::sync_warp(ALL_LANES);
+            // SAFETY: the caller's promise.
+            unsafe { take_group(work, in_hand) };
+        }
+        thread::sync_threads();
+        if in_hand.get(Word::Position) >= work.group_count {
+            return;
+        }
+        load(in_hand.record());
+        async_copy::commit();
+        async_copy::wait::<0>();
+        thread::sync_threads();
+        // SAFETY: the caller's promise.
+        unsafe { decode_group(work, in_hand, &decode) };
+        // The next group and its table must not replace these while a warp is still decoding.
+        thread::sync_threads();
+    }
+}
+
+/// Takes a task for each warp of the next group with tasks left, from the position in hand on, and has
+/// that group in hand; with a position behind all groups when there is none. One warp does this.
+///
+/// The first group is asked at once, since all of them begin with tasks left; later on the warp looks
+/// at 32 counters at a time.
+#[inline(always)]
+unsafe fn take_group(work: Work, in_hand: InHand) {
+    let start = in_hand.get(Word::Start);
+    let mut position = in_hand.get(Word::Position);
     let wrap = |position: u32| {
         let number = start + position;
         if number >= work.group_count { number - work.group_count } else { number }
     };
-    if thread::thread_idx_x() < WARP {
-        let mut base = looked_at;
-        loop {
-            let position = base + lane;
-            let open = position < work.group_count && {
-                let group = wrap(position) as usize;
-                // SAFETY: `group` is below `group_count`. A count that is stale only makes this
-                // thread block look into a group in vain.
-                unsafe {
-                    global::load_u32_volatile(work.counters.add(group))
-                        < (*work.groups.add(group)).tasks
-                }
-            };
-            let ballot = warp::warp_vote_ballot(ALL_LANES, open);
-            if ballot != 0 {
-                base += ballot.trailing_zeros();
-                break;
-            }
-            base += WARP;
-            if base >= work.group_count {
-                base = work.group_count;
-                break;
-            }
+    loop {
+        if position > 0 {
+            // SAFETY: the caller's promise.
+            position = unsafe { next_open(work, wrap, position) };
         }
-        if lane == 0 {
-            // SAFETY: this word is reserved for it.
-            unsafe { layout.group.store_u32(base) };
+        if position >= work.group_count {
+            break;
         }
+        let group = wrap(position);
+        // SAFETY: the caller's promise; `group` is below `group_count`.
+        let (taken, record) = unsafe {
+            (take(work, group, thread::block_dim_x() / WARP), *work.groups.add(group as usize))
+        };
+        let taken = warp::warp_shuffle_idx(ALL_LANES, taken, 0);
+        if taken < record.tasks {
+            if warp::lane_id() == 0 {
+                in_hand.set(Word::Group, group);
+                in_hand.set(Word::FirstTask, record.first_task);
+                in_hand.set(Word::Tasks, record.tasks);
+                in_hand.set(Word::Table, record.table);
+                in_hand.set(Word::Taken, taken);
+            }
+            break;
+        }
+        position += 1;
     }
-    thread::sync_threads();
-    // SAFETY: written above; all threads are past the barrier.
-    let base = unsafe { layout.group.load_u32() };
-    // Nobody writes the word again before the barriers of `share`; when there is nothing
-    // left, nobody writes it at all.
-    (base - looked_at, wrap(base.min(work.group_count - 1)))
+    if warp::lane_id() == 0 {
+        in_hand.set(Word::Position, position);
+    }
+}
+
+/// The first position from `position` on whose group seems to have tasks left, or one behind the last.
+#[inline(always)]
+unsafe fn next_open(work: Work, wrap: impl Fn(u32) -> u32, position: u32) -> u32 {
+    let mut base = position;
+    while base < work.group_count {
+        let position = base + warp::lane_id();
+        let open = position < work.group_count && {
+            let group = wrap(position) as usize;
+            // SAFETY: `group` is below `group_count`. A count that is stale only makes this
+            // thread block ask the group in vain.
+            unsafe {
+                global::load_u32_volatile(work.counters.add(group))
+                    < (*work.groups.add(group)).tasks
+            }
+        };
+        let ballot = warp::warp_vote_ballot(ALL_LANES, open);
+        if ballot != 0 {
+            return base + ballot.trailing_zeros();
+        }
+        base += WARP;
+    }
+    base
+}
+
+/// Takes `count` tasks of a group for the warp, and tells its first lane the number of the first of them.
+#[inline(always)]
+unsafe fn take(work: Work, group: u32, count: u32) -> u32 {
+    if warp::lane_id() != 0 {
+        return 0;
+    }
+    // SAFETY: the caller's promise; `group` is below `group_count`.
+    unsafe { global::atomic_add_u32(work.counters.add(group as usize), count) }
+}
+
+/// Decodes the warp's task of those taken, and then as many of the group in hand as the warp gets.
+#[inline(always)]
+unsafe fn decode_group(work: Work, in_hand: InHand, decode: impl Fn(TaskGroup, BlockTask) -> u32) {
+    let mut own = in_hand.get(Word::Taken) + thread::thread_idx_x() / WARP;
+    loop {
+        // The same in all lanes, which the assembler can see from this alone: it then counts the loops
+        // over a block once for the warp, and does not unroll them for lanes that part.
+        let number = warp::warp_shuffle_idx(ALL_LANES, own, 0);
+        let record = in_hand.record();
+        if number >= record.tasks {
+            return;
+        }
+        // SAFETY: the host made `first_task + tasks` a position within the list.
+        let task = unsafe { *work.tasks.add((record.first_task + number) as usize) };
+        let status = decode(record, task);
+        if warp::lane_id() == 0 {
+            // SAFETY: the host made `status` a position within the list.
+            unsafe { global::store_u32(work.status.add(task.status as usize), status) };
+        }
+        // Taking a task ahead of time would hide the counter's latency, and leave the last tasks
+        // to warps that are still busy: measured, that costs more than it saves.
+        //
+        // SAFETY: the caller's promise.
+        own = unsafe { take(work, in_hand.get(Word::Group), 1) };
+    }
 }
 
 /// Starts to copy `bytes` bytes, a multiple of 16, to shared memory, by all threads together.
@@ -228,31 +334,5 @@ unsafe fn copy_to_shared(source: *const u8, target: SharedAddress, bytes: u32) {
         // SAFETY: within what is copied and its room in shared memory.
         unsafe { async_copy::copy_16_partial(target.offset(at), source.add(at as usize), 16) };
         at += thread::block_dim_x() * 16;
-    }
-}
-
-#[inline(always)]
-unsafe fn take_tasks(work: Work, group: u32, record: TaskGroup, decode: impl Fn(BlockTask) -> u32) {
-    // SAFETY: `group` is below `group_count`.
-    let counter = unsafe { work.counters.add(group as usize) };
-    loop {
-        // Taking a task ahead of time would hide the counter's latency, and leave the last tasks
-        // to warps that are still busy: measured, that costs more than it saves.
-        let mut taken = 0;
-        if warp::lane_id() == 0 {
-            // SAFETY: the caller's promise.
-            taken = unsafe { global::atomic_add_u32(counter, 1) };
-        }
-        let taken = warp::warp_shuffle_idx(ALL_LANES, taken, 0);
-        if taken >= record.tasks {
-            return;
-        }
-        // SAFETY: the host made `first_task + tasks` a position within the list.
-        let task = unsafe { *work.tasks.add((record.first_task + taken) as usize) };
-        let status = decode(task);
-        if warp::lane_id() == 0 {
-            // SAFETY: the host made `status` a position within the list.
-            unsafe { global::store_u32(work.status.add(task.status as usize), status) };
-        }
     }
 }
