@@ -45,22 +45,23 @@ fn coded(subject: &Subject, elements: &[usize]) -> Vec<Coded> {
 
 fn check_intact(subject: &Subject) {
     let all = coded(subject, &ELEMENTS);
-    for conditions in CONDITIONS {
-        let mut batch = Batch::new(subject);
-        for coded in &all {
-            let blocks = coded.blocks.iter().map(|block| (block.spec, block.bytes.clone()));
-            batch.add_group(coded, blocks.collect());
-        }
-        let decoded = batch.run(conditions).unwrap_or_else(|error| panic!("{subject}: {error}"));
-        let expected = all.iter().flat_map(|coded| &coded.blocks);
-        for (expected, found) in expected.zip(decoded) {
-            let elements = expected.spec.elements;
-            assert_eq!(found.status, 0, "{subject}, {elements} elements");
-            assert!(
-                found.bytes == expected.elements,
-                "{subject}, {elements} elements: wrong bytes"
-            );
-        }
+    CONDITIONS.iter().for_each(|conditions| check_groups(subject, &all, *conditions));
+}
+
+/// Decodes all blocks in one launch, a group of tasks for each of `groups`.
+fn check_groups(subject: &Subject, groups: &[Coded], conditions: Conditions) {
+    let mut batch = Batch::new(subject);
+    for coded in groups {
+        let blocks = coded.blocks.iter().map(|block| (block.spec, block.bytes.clone()));
+        batch.add_group(coded, blocks.collect());
+    }
+    let decoded = batch.run(conditions).unwrap_or_else(|error| panic!("{subject}: {error}"));
+    let expected: Vec<_> = groups.iter().flat_map(|coded| &coded.blocks).collect();
+    assert_eq!(decoded.len(), expected.len());
+    for (expected, found) in expected.into_iter().zip(decoded) {
+        let elements = expected.spec.elements;
+        assert_eq!(found.status, 0, "{subject}, {elements} elements");
+        assert!(found.bytes == expected.elements, "{subject}, {elements} elements: wrong bytes");
     }
 }
 
@@ -154,6 +155,25 @@ fn check_corrupted(subject: &Subject) {
 #[test]
 fn fast_kernels_decode_what_was_encoded() {
     fast_subjects().iter().for_each(check_intact);
+}
+
+/// More groups than a warp looks at in one go, with fewer tasks than a thread block has warps, and with
+/// more; and more thread blocks than groups.
+#[test]
+fn groups_of_any_number_of_tasks_are_shared_by_any_number_of_thread_blocks() {
+    let subjects = [fast_subjects(), subjects_by_class(), general_subjects()];
+    for subject in subjects.iter().filter_map(|subjects| subjects.first()) {
+        let mut random = Random::new(5);
+        let groups: Vec<_> = (0..70)
+            .map(|number| {
+                let elements = vec![5 + number; 1 + number % 4];
+                Coded::new(&subject.plan, Content::Uniform, &elements, &mut random)
+            })
+            .collect();
+        for (count, blocks, warps) in [(70, 3, 2), (70, 1, 3), (3, 7, 2), (1, 4, 3)] {
+            check_groups(subject, &groups[..count], Conditions { blocks, warps, ..CONDITIONS[1] });
+        }
+    }
 }
 
 #[test]
