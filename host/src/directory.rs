@@ -5,6 +5,7 @@
 //! is a copy. Symbolic links are followed, so that a snapshot in a download cache works, and the
 //! result holds files only.
 
+mod several;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -24,6 +25,7 @@ use crate::error::{Error, Result, quoted_path};
 use crate::mapped::MappedFile;
 use crate::output::{AtomicDirectory, AtomicFile, ensure_apart};
 use crate::progress::Progress;
+use several::for_each_file;
 use tree::{Tree, TreeFile, unusable};
 
 /// How the names of checkpoints end.
@@ -199,13 +201,12 @@ pub fn verify_directory(
         progress.start(checkpoints.values().map(Checkpoint::original_bytes).sum());
     }
     let part = progress.map(PartOf);
-    let mut files = Vec::new();
-    for file in &tree.files {
-        if let Some(checkpoint) = checkpoints.get(file.relative.as_path()) {
-            checkpoint.verify(part.as_ref().map(|part| part as &dyn Progress))?;
-            files.push(describe(file, checkpoint));
-        }
-    }
+    let files = for_each_file(&tree.files, |file| {
+        let Some(checkpoint) = checkpoints.get(file.relative.as_path()) else { return Ok(None) };
+        checkpoint.verify(part.as_ref().map(|part| part as &dyn Progress))?;
+        Ok(Some(describe(file, checkpoint)))
+    })?;
+    let files = files.into_iter().flatten().collect();
     Ok(DirectoryReport { files, seconds: start.elapsed().as_secs_f64() })
 }
 
@@ -231,22 +232,21 @@ pub fn verify_directory_against(
         progress.start(tree.files.iter().map(|file| original_bytes(file, &checkpoints)).sum());
     }
     let part = progress.map(PartOf);
-    let mut files = Vec::new();
-    for file in &tree.files {
+    let files = for_each_file(&tree.files, |file| {
         let other = originals.root.join(original_path(&file.relative));
         match checkpoints.get(file.relative.as_path()) {
             Some(checkpoint) => {
                 let part = part.as_ref().map(|part| part as &dyn Progress);
                 checkpoint.verify_against(&other, part)?;
-                files.push(describe(file, checkpoint));
+                Ok(describe(file, checkpoint))
             }
             None => {
                 compare_files(&tree.path(file), &other)?;
                 progress.inspect(|progress| progress.advance(file.bytes));
-                files.push(describe_copy(file));
+                Ok(describe_copy(file))
             }
         }
-    }
+    })?;
     Ok(DirectoryReport { files, seconds: start.elapsed().as_secs_f64() })
 }
 
@@ -271,8 +271,8 @@ fn assemble(
     tree: &Tree,
     output: &Path,
     overwrite: bool,
-    rename: impl Fn(&Path) -> PathBuf,
-    mut write: impl FnMut(&TreeFile, &Path) -> Result<DirectoryFile>,
+    rename: impl Fn(&Path) -> PathBuf + Sync,
+    write: impl Fn(&TreeFile, &Path) -> Result<DirectoryFile> + Sync,
 ) -> Result<Vec<DirectoryFile>> {
     check_distinct_targets(tree, &rename)?;
     let directory = AtomicDirectory::create(output, overwrite)?;
@@ -280,12 +280,12 @@ fn assemble(
         let path = directory.path().join(relative);
         fs::create_dir(&path).map_err(|source| Error::io("create", path, source))?;
     }
-    let mut files = Vec::with_capacity(tree.files.len());
-    for file in &tree.files {
+    let files = for_each_file(&tree.files, |file| {
         let target = directory.path().join(rename(&file.relative));
-        files.push(write(file, &target)?);
+        let written = write(file, &target)?;
         copy_permissions(&tree.path(file), &target)?;
-    }
+        Ok(written)
+    })?;
     directory.commit()?;
     Ok(files)
 }

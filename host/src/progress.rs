@@ -1,7 +1,7 @@
 //! How far a long operation has come.
 
 /// Receives the progress of an encode or a decode, in bytes of the original file. Calls come from
-/// the thread that runs the operation.
+/// threads of the operation, of a directory's from several at a time.
 pub trait Progress: Send + Sync {
     /// The operation begins and has `total` bytes to go through.
     fn start(&self, total: u64);

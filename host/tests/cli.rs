@@ -128,6 +128,23 @@ fn file_encodes_verifies_and_decodes() {
 }
 
 #[test]
+fn the_sha256_is_compared_unless_it_is_left_out() {
+    let place = Workplace::encoded();
+    for command in ["verify", "decode"] {
+        let with = [command, "m.safetensors.wcodec", "-f"];
+        place.run(&with).success().stdout(contains("not compared").not());
+        let without = [command, "m.safetensors.wcodec", "-f", "--no-sha256"];
+        let note = format!("{} (not compared)", demo_sha256());
+        place.run(&without).success().stdout(contains(note));
+    }
+    assert!(place.read("m.safetensors") == DEMO_CHECKPOINT);
+    let place = Workplace::with_model();
+    place.run(&["encode", "model"]).success();
+    let directory = ["verify", "model-wcodec", "--no-sha256"];
+    place.fails(&directory, ErrorKind::InvalidInput, "name one of its files");
+}
+
+#[test]
 fn encode_options_reach_the_encoder() {
     let place = Workplace::new();
     let arguments = ["encode", "m.safetensors", "-o", "x", "--block-elements", "1024"];

@@ -56,6 +56,18 @@ fn every_flipped_bit_is_refused() {
 }
 
 #[test]
+fn every_flipped_bit_is_refused_without_the_sha256_too() {
+    let file = small_file();
+    (0..8 * file.len()).into_par_iter().for_each(|bit| {
+        let mut damaged = file.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        let verified = Checkpoint::from_bytes(damaged)
+            .and_then(|checkpoint| checkpoint.without_sha256().verify(None));
+        assert!(verified.is_err(), "bit {} of byte {}", bit % 8, bit / 8);
+    });
+}
+
+#[test]
 fn every_overwritten_run_of_bytes_is_refused() {
     let file = small_file();
     for value in [0x00, 0xFF] {

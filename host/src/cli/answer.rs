@@ -21,3 +21,9 @@ pub(super) fn shown(path: &Path) -> String {
 pub(super) fn digest_text(sha256: Option<&str>) -> &str {
     sha256.unwrap_or("not stored (encoded with --no-sha256)")
 }
+
+/// The same of a file that has been decoded, `compared` with it or not.
+pub(super) fn compared_digest_text(sha256: Option<&str>, compared: bool) -> String {
+    let note = if sha256.is_some() && !compared { " (not compared)" } else { "" };
+    format!("{}{note}", digest_text(sha256))
+}

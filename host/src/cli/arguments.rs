@@ -154,7 +154,7 @@ pub(super) struct Bench {
 
 /// Write the original file or directory again
 ///
-/// The output appears when all of it is written and its SHA-256 is that of the original.
+/// The output appears when all of it is written and its checksums are those of the original.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -179,8 +179,12 @@ pub(super) struct Decode {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(super) device: DeviceChoice,
     /// Of a damaged file, write all that is intact, with zeros for the rest, and list what is lost
-    #[arg(long, conflicts_with = "device")]
+    #[arg(long, conflicts_with_all = ["device", "no_sha256"])]
     pub(super) salvage: bool,
+    /// Don't compare the SHA-256 of the original, which one thread computes: much faster with many; the
+    /// checksums of chunks and tensors are compared all the same
+    #[arg(long)]
+    pub(super) no_sha256: bool,
     /// The file that it was encoded against with --base, whose SHA-256 is checked
     #[arg(long, value_name = "BASE")]
     pub(super) base: Option<PathBuf>,
@@ -221,7 +225,8 @@ pub(super) struct Inspect {
 
 /// Check a .wcodec file or encoded directory for damage, writing nothing
 ///
-/// Everything is decoded and every checksum compared, the SHA-256 of the original included.
+/// Everything is decoded and every checksum compared, the SHA-256 of the original included unless
+/// --no-sha256 is given.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -242,6 +247,10 @@ pub(super) struct Verify {
     /// What decodes: cpu, cuda:N, or auto (the first GPU, without one the CPU)
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(super) device: DeviceChoice,
+    /// Don't compare the SHA-256 of the original, which one thread computes: much faster with many; the
+    /// checksums of chunks and tensors are compared all the same
+    #[arg(long)]
+    pub(super) no_sha256: bool,
     /// The file that it was encoded against with --base, whose SHA-256 is checked
     #[arg(long, value_name = "BASE")]
     pub(super) base: Option<PathBuf>,

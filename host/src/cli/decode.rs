@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::json;
 use wcodec::{Checkpoint, Error, RestoreOptions, Result, SalvageReport, restore_directory};
 
-use super::answer::{Answer, digest_text, shown};
+use super::answer::{Answer, compared_digest_text, shown};
 use super::arguments::{Common, Decode};
 use super::table::{grouped, printable, ratio, speed};
 use super::{base, directory, gpu, paths, progress};
@@ -22,6 +22,7 @@ pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
     if input.is_dir() {
         gpu::refuse_directory(arguments.device, input)?;
         base::refuse_directory(arguments.base.as_deref(), input)?;
+        directory::refuse_without_sha256(arguments.no_sha256, input)?;
         let report = restore_directory(input, &output, &options)?;
         let written = [("input", input.as_path()), ("output", &output)];
         return Ok(directory::answer("decode", "Decoded", &written, &report));
@@ -33,6 +34,9 @@ pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
     if let Some(decoder) = decoder {
         checkpoint = checkpoint.with_decoder(decoder);
     }
+    if arguments.no_sha256 {
+        checkpoint = checkpoint.without_sha256();
+    }
     checkpoint.restore(&output, &options)?;
     let seconds = start.elapsed().as_secs_f64();
     let (original, encoded) = (checkpoint.original_bytes(), checkpoint.encoded_bytes());
@@ -43,7 +47,7 @@ pub(super) fn run(arguments: &Decode, common: &Common) -> Result<Answer> {
         printable(&shown(&output)),
         grouped(original),
         speed(original, seconds),
-        digest_text(sha256.as_deref()),
+        compared_digest_text(sha256.as_deref(), !arguments.no_sha256),
     );
     let json = json!({
         "command": "decode",

@@ -3,10 +3,21 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wcodec::{DirectoryFile, DirectoryReport};
+use wcodec::{DirectoryFile, DirectoryReport, Error, Result};
 
 use super::answer::{Answer, shown};
 use super::table::{Align, Table, grouped, printable, ratio, ratio_text, speed};
+
+/// Says that --no-sha256 is not for directories.
+pub(super) fn refuse_without_sha256(without: bool, input: &Path) -> Result<()> {
+    if !without {
+        return Ok(());
+    }
+    Err(Error::InvalidArgument {
+        what: format!("--no-sha256 for the directory {}", shown(input)),
+        detail: "of a directory several files are hashed at a time; name one of its files".into(),
+    })
+}
 
 /// Describes a command done on a directory. `done` is its verb; `paths` are the directories it
 /// worked on, by their JSON keys.

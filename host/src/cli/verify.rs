@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use wcodec::{Checkpoint, Progress, Result, verify_directory, verify_directory_against};
 
-use super::answer::{Answer, digest_text, shown};
+use super::answer::{Answer, compared_digest_text, shown};
 use super::arguments::{Common, Verify};
 use super::table::{grouped, printable, ratio, speed};
 use super::{base, directory, gpu, progress};
@@ -16,6 +16,7 @@ pub(super) fn run(arguments: &Verify, common: &Common) -> Result<Answer> {
     if input.is_dir() {
         gpu::refuse_directory(arguments.device, input)?;
         base::refuse_directory(arguments.base.as_deref(), input)?;
+        directory::refuse_without_sha256(arguments.no_sha256, input)?;
         return verify_tree(input, against, bar.as_deref());
     }
     let decoder = gpu::decoder(arguments.device)?;
@@ -23,6 +24,9 @@ pub(super) fn run(arguments: &Verify, common: &Common) -> Result<Answer> {
     let mut checkpoint = base::attach(Checkpoint::open(input)?, arguments.base.as_deref())?;
     if let Some(decoder) = decoder {
         checkpoint = checkpoint.with_decoder(decoder);
+    }
+    if arguments.no_sha256 {
+        checkpoint = checkpoint.without_sha256();
     }
     let report = match against {
         Some(original) => checkpoint.verify_against(original, bar.as_deref())?,
@@ -39,7 +43,7 @@ pub(super) fn run(arguments: &Verify, common: &Common) -> Result<Answer> {
         grouped(report.tensors as u64),
         grouped(original),
         speed(original, report.seconds),
-        digest_text(sha256.as_deref()),
+        compared_digest_text(sha256.as_deref(), !arguments.no_sha256),
     );
     let json = json!({
         "command": "verify",

@@ -39,6 +39,8 @@ pub struct Checkpoint {
     decoder: Option<Arc<Decoder>>,
     /// What blocks with a reference need; checked when it was given.
     base: Option<Arc<Base>>,
+    /// Whether the SHA-256 of the original is compared when the file is restored or verified.
+    compares_sha256: bool,
     /// Tables and buffers that no thread is using at the moment.
     block_decoders: Spares<BlockDecoder>,
     /// Tables as the GPU's kernels take them.
@@ -106,6 +108,7 @@ impl Checkpoint {
             chunk_starts,
             decoder: None,
             base: None,
+            compares_sha256: true,
             block_decoders: Spares::default(),
             kernel_tables: TableCache::default(),
         })
@@ -133,6 +136,15 @@ impl Checkpoint {
     #[must_use]
     pub fn with_decoder(mut self, decoder: Arc<Decoder>) -> Self {
         self.decoder = Some(decoder);
+        self
+    }
+
+    /// Leaves the SHA-256 of the original out when the file is restored or verified. It is computed by one
+    /// thread, so that with many others everything waits for it; the checksums of chunks and tensors
+    /// are compared all the same, and with them every byte.
+    #[must_use]
+    pub fn without_sha256(mut self) -> Self {
+        self.compares_sha256 = false;
         self
     }
 
@@ -218,6 +230,11 @@ impl Checkpoint {
     /// without [`crate::EncodeOptions::sha256`] has none.
     pub fn original_sha256(&self) -> Option<[u8; 32]> {
         self.index.original_sha256
+    }
+
+    /// The same, if it is to be compared.
+    pub(super) fn compared_sha256(&self) -> Option<[u8; 32]> {
+        self.original_sha256().filter(|_| self.compares_sha256)
     }
 
     /// The original file up to its tensors' bytes: header length and JSON.
