@@ -5,7 +5,7 @@ use crate::pair::{RankValues, expand_for_kernels};
 use crate::rans::{DecodeTable, TableEntry};
 use crate::split::unrotate_bytes;
 
-/// Threads of a thread block of all kernels but those by class: eight warps share a table.
+/// Threads of a thread block whose eight warps share a table; of other kernels the host chooses.
 pub const THREADS: u32 = 256;
 
 /// How blocks are staged through shared memory; see the kernels' `ring` module.
@@ -41,8 +41,8 @@ pub mod staging {
     }
 
     impl WarpMemory {
-        /// That of kernels that stage nothing.
-        pub const NONE: Self = Self { words: 0, raw: 0 };
+        /// That of the general kernels: words, of intervals of four.
+        pub const GENERAL: Self = Self { words: word_ring_bytes(4), raw: 0 };
 
         /// That of a kernel for elements of so many bytes, of which each symbol stands for
         /// `elements_per_symbol`, with so many raw planes.

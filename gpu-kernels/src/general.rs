@@ -1,5 +1,6 @@
-//! Kernels for any plan of the format, one for each width: plane after plane, every load straight
-//! from global memory. Slower than [`crate::fast`], and short enough to audit line by line.
+//! Kernels for any plan of the format, one for each width: plane after plane, with the plane's words and
+//! table in the warp's shared memory, and every other load straight from global memory.
+//! Slower than [`crate::fast`], and short enough to audit line by line.
 //!
 //! The first plane's pass writes a block's output, the others add their bits to it. A lane only
 //! ever reads back what it wrote itself, except for escapes, which follow a barrier.
@@ -12,13 +13,14 @@ mod by_class;
 mod lane;
 mod output;
 mod streams;
+mod words;
 
 use codec::block::fills_groups;
 use codec::constants::{BLOCK_ALIGNMENT, LANES};
 use codec::device::{BlockTask, KernelClasses, KernelTable, PlaneSpecs, plane_kind, status};
 use cuda_std::{global, kernel};
 
-use crate::grid::{Work, for_each_task_without_table};
+use crate::grid::{SharedLayout, Work, for_each_task_with_own_tables};
 use crate::parts::aligned;
 
 /// What all planes of a block have in common.
@@ -27,6 +29,7 @@ struct Block<'a, const WIDTH: u32> {
     specs: &'a PlaneSpecs,
     tables: *const KernelTable,
     classes: *const KernelClasses,
+    shared: SharedLayout,
 }
 
 /// Where the last part of a block ended, and where the next counts of its footer are.
@@ -118,7 +121,7 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
                 [constant; 4]
             };
             // SAFETY: the module's promise; the group is one of the block's.
-            unsafe { self.put(plane, group, bytes) };
+            unsafe { self.put(plane, group, self.before(plane, group), bytes) };
             group += 1;
         }
         Some(0)
@@ -193,7 +196,7 @@ macro_rules! general_kernels {
         ///
         /// # Safety
         ///
-        /// As for [`for_each_task_without_table`]; the tasks' blocks and outputs are valid for their lengths,
+        /// As for [`for_each_task_with_own_tables`]; the tasks' blocks and outputs are valid for their lengths,
         /// their `specs` are positions in `specs`, and those of planes by class in `classes`, whose
         /// lists are readable and hold no class without a table.
         #[kernel]
@@ -211,9 +214,9 @@ macro_rules! general_kernels {
             let work = Work { groups, group_count, counters, tasks, tables, status };
             // SAFETY: the caller's promise.
             unsafe {
-                for_each_task_without_table(work, |task| {
+                for_each_task_with_own_tables(work, |task, shared| {
                     let specs = &*specs.add(task.specs as usize);
-                    Block::<$width> { task, specs, tables, classes }.decode()
+                    Block::<$width> { task, specs, tables, classes, shared }.decode()
                 });
             }
         }

@@ -91,16 +91,20 @@ pub unsafe fn for_each_task(
     unsafe { share(work, layout.in_hand, load, |_, task| decode(task, layout)) };
 }
 
-/// The same without tables in shared memory.
+/// The same for kernels that look their tables up themselves: there is room for a table for each warp
+/// where the group's would be.
 ///
 /// # Safety
 ///
 /// As for [`for_each_task`].
 #[inline(always)]
-pub unsafe fn for_each_task_without_table(work: Work, decode: impl Fn(BlockTask) -> u32) {
-    let layout = SharedLayout::new(WarpMemory::NONE);
+pub unsafe fn for_each_task_with_own_tables(
+    work: Work,
+    decode: impl Fn(BlockTask, SharedLayout) -> u32,
+) {
+    let layout = SharedLayout::new(WarpMemory::GENERAL);
     // SAFETY: the caller's promise.
-    unsafe { share(work, layout.in_hand, |_| (), |_, task| decode(task)) };
+    unsafe { share(work, layout.in_hand, |_| (), |_, task| decode(task, layout)) };
 }
 
 /// The same for groups whose `table` is a position in `classes`, with the entries of all their tables

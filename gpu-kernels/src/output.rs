@@ -29,13 +29,39 @@ pub(crate) unsafe fn store_run(out: *mut u8, offset: u32, length: u32, run: [u32
     }
 }
 
-/// Adds the bits of `run` to what [`store_run`] wrote at the same place before.
+/// What [`store_run`] wrote there, for [`add_to_run`]; zeros where not all of a run is inside.
 ///
 /// # Safety
 ///
-/// As for [`store_run`].
+/// As for [`store_run`], which this lane called.
 #[inline(always)]
-pub(crate) unsafe fn add_to_run(out: *mut u8, offset: u32, length: u32, run: [u32; 4]) {
+pub(crate) unsafe fn run_before(out: *mut u8, offset: u32, length: u32) -> [u32; 4] {
+    if offset + 16 > length {
+        return [0; 4];
+    }
+    // SAFETY: inside the output; aligned.
+    unsafe { global::load_u32x4_plain(out.add(offset as usize).cast_const().cast()) }
+}
+
+/// Adds the bits of `run` to what [`run_before`] said of the same place.
+///
+/// # Safety
+///
+/// As for [`run_before`].
+#[inline(always)]
+pub(crate) unsafe fn add_to_run(
+    out: *mut u8,
+    offset: u32,
+    length: u32,
+    before: [u32; 4],
+    run: [u32; 4],
+) {
+    if offset + 16 <= length {
+        let both = core::array::from_fn(|word| before[word] | run[word]);
+        // SAFETY: inside the output; aligned.
+        unsafe { global::store_u32x4(out.add(offset as usize).cast(), both) };
+        return;
+    }
     let mut word = 0;
     while word < 4 {
         let at = offset + 4 * word;

@@ -182,7 +182,8 @@ impl<const RAW: usize, const RUN: u32> Rings<RAW, RUN> {
         match (Self::WHOLE_WARP, RAW) {
             (true, 0) => [words_by(lane), Feed::NONE],
             (true, _) => [words_by(lane), if upper { Feed::NONE } else { raw_by(0) }],
-            (false, 0 | 1) => [if upper { words_by(in_half) } else { raw_by(0) }, Feed::NONE],
+            (false, 0) => [if upper { words_by(in_half) } else { Feed::NONE }, Feed::NONE],
+            (false, 1) => [if upper { words_by(in_half) } else { raw_by(0) }, Feed::NONE],
             (false, _) => [
                 if upper { raw_by(1) } else { raw_by(0) },
                 if upper { words_by(in_half) } else { raw_by(2) },

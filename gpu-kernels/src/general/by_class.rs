@@ -4,7 +4,7 @@
 
 use codec::constants::LANES;
 use codec::device::{KernelTable, plane_kind};
-use codec::rans::is_escaped_head;
+use codec::rans::{TableEntry, is_escaped_head};
 use codec::split::exponent_of;
 use cuda_std::{global, warp};
 
@@ -30,28 +30,43 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
         unsafe { self.tables.add(table as usize) }
     }
 
+    /// A step with the table of the next of a lane's elements.
+    unsafe fn chosen_step(&self, lane: &mut Lane, choices: &mut Choices, inside: bool) -> u32 {
+        // SAFETY: the caller's promise; the table is one of the launch's, of which only the address is
+        // taken here.
+        let entries = unsafe {
+            let table = self.choose(choices, inside);
+            (&raw const (*table).entries).cast::<u32>()
+        };
+        // SAFETY: a slot is below the table's size; the lane was made for a stream of the block.
+        unsafe { lane.step(|slot| TableEntry(global::load_u32(entries.add(slot as usize)))) }
+    }
+
     /// A plane whose symbols take tables by class.
     pub(super) unsafe fn decode_classes(&self, plane: u32, stream: &Stream) -> u32 {
         // SAFETY: the stream's parts lie within the block; the module's promise.
         let (mut lane, mut choices) = unsafe { (Lane::new(self, stream), self.choices(plane)) };
+        lane.wait();
         let mut group = 0;
         while group < self.groups() {
             let element = (group * LANES as u32 + warp::lane_id()) * Self::RUN;
             let mut bytes = [0u32; 4];
+            // SAFETY: the module's promise; the group is one of the block's.
+            let before = unsafe { self.before(plane, group) };
             // SAFETY: the module's promise.
             unsafe { choices.seek(self.task.first + u64::from(element)) };
             let mut number = 0;
             while number < Self::RUN {
                 // SAFETY: the lane was made for a stream of the block.
                 let symbol = unsafe {
-                    let table = self.choose(&mut choices, element + number < self.task.elements);
-                    lane.step(table)
+                    let inside = element + number < self.task.elements;
+                    self.chosen_step(&mut lane, &mut choices, inside)
                 };
                 bytes[number as usize / 4] |= symbol << (number % 4 * 8);
                 number += 1;
             }
             // SAFETY: the module's promise; the group is one of the block's.
-            unsafe { self.put(plane, group, bytes) };
+            unsafe { self.put(plane, group, before, bytes) };
             group += 1;
         }
         let carries = plane + 1 == WIDTH && self.carried() > 0;
@@ -67,6 +82,7 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
         let base = self.specs.constants[plane as usize];
         // SAFETY: the stream's parts lie within the block; the module's promise.
         let (mut lane, mut choices) = unsafe { (Lane::new(self, stream), self.choices(plane)) };
+        lane.wait();
         let mut group = 0;
         while group < self.groups() {
             let element = (group * LANES as u32 + warp::lane_id()) * Self::RUN;
@@ -80,8 +96,7 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
                 let inside = element + number < self.task.elements;
                 // SAFETY: the lane was made for a stream of the block.
                 let (head, tail) = unsafe {
-                    let table = self.choose(&mut choices, inside);
-                    let head = lane.step(table);
+                    let head = self.chosen_step(&mut lane, &mut choices, inside);
                     (head, lane.tail(inside && is_escaped_head(head as u8)))
                 };
                 let escaped = is_escaped_head(head as u8);
@@ -93,8 +108,8 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
             }
             // SAFETY: the module's promise; the group is one of the block's.
             unsafe {
-                self.put(plane - 1, group, below);
-                self.put(plane, group, exponents);
+                self.put(plane - 1, group, self.before(plane - 1, group), below);
+                self.put(plane, group, self.before(plane, group), exponents);
             }
             group += 1;
         }

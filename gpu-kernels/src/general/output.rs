@@ -11,13 +11,30 @@ use cuda_std::warp;
 use super::lane::Lane;
 use super::{Block, has_nibbles};
 use crate::grid::ALL_LANES;
-use crate::output::{add_to_run, replace_bits, store_run};
+use crate::output::{add_to_run, replace_bits, run_before, store_run};
 
 impl<const WIDTH: u32> Block<'_, WIDTH> {
-    /// Adds a plane's bytes of a run to the output.
-    pub(super) unsafe fn put(&self, plane: u32, group: u32, bytes: [u32; 4]) {
-        let offset = (group * LANES as u32 + warp::lane_id()) * 16;
-        let length = self.task.elements * WIDTH;
+    /// Where a lane's run of a group lies in the output, and the output's length.
+    fn run_at(&self, group: u32) -> (u32, u32) {
+        ((group * LANES as u32 + warp::lane_id()) * 16, self.task.elements * WIDTH)
+    }
+
+    /// What the planes below `plane` have put into a lane's run, for [`Block::put`]: asked for before the
+    /// plane's own bytes are decoded, so that it comes meanwhile.
+    #[inline(always)]
+    pub(super) unsafe fn before(&self, plane: u32, group: u32) -> [u32; 4] {
+        if plane == 0 {
+            return [0; 4];
+        }
+        let (offset, length) = self.run_at(group);
+        // SAFETY: the output has `length` bytes; a run begins at a multiple of 16.
+        unsafe { run_before(self.task.out as *mut u8, offset, length) }
+    }
+
+    /// Adds a plane's bytes of a run to the output, which has [`Block::before`] there.
+    #[inline(always)]
+    pub(super) unsafe fn put(&self, plane: u32, group: u32, before: [u32; 4], bytes: [u32; 4]) {
+        let (offset, length) = self.run_at(group);
         let run = self.place(plane, bytes);
         let out = self.task.out as *mut u8;
         // SAFETY: the output has `length` bytes; a run begins at a multiple of 16.
@@ -25,7 +42,7 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
             if plane == 0 {
                 store_run(out, offset, length, run);
             } else {
-                add_to_run(out, offset, length, run);
+                add_to_run(out, offset, length, before, run);
             }
         }
     }
@@ -74,7 +91,7 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
         let raw_bytes = if nibbles { self.task.elements.div_ceil(2) } else { self.task.elements };
         let mut number = 0;
         while number < self.specs.states_per_lane {
-            let carried = carried_by(lane.states[number as usize]);
+            let carried = carried_by(lane.state(number));
             let mut byte = 0;
             while byte < 2 {
                 let at = raw_bytes - self.carried() + 64 * number + 2 * warp::lane_id() + byte;

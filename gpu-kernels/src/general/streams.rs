@@ -3,13 +3,16 @@
 //! The unsafe functions here share the promise of [`super`].
 
 use codec::constants::LANES;
-use codec::device::{KernelTable, plane_kind};
+use codec::device::{plane_kind, shared_layout};
+use codec::rans::TableEntry;
 use codec::split::merge_four_nibbles;
-use cuda_std::{global, warp};
+use cuda_std::shared::SharedAddress;
+use cuda_std::{async_copy, global, thread, warp};
 
 use super::lane::Lane;
 use super::{Block, Stream};
 use crate::escapes::{Escapes, MARK, VALUES_BYTES, announced};
+use crate::grid::{ALL_LANES, WARP};
 use crate::parts::first_bytes;
 
 impl<const WIDTH: u32> Block<'_, WIDTH> {
@@ -38,27 +41,31 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
         bytes
     }
 
+    /// A plane of symbols with one table.
     pub(super) unsafe fn decode_stream(&self, plane: u32, kind: u8, stream: &Stream) -> u32 {
-        // SAFETY: the host made it a position within the tables.
-        let table = unsafe { self.tables.add(self.specs.tables[plane as usize] as usize) };
         // SAFETY: the stream's parts lie within the block.
         let mut lane = unsafe { Lane::new(self, stream) };
+        // SAFETY: the module's promise.
+        let table = unsafe { self.load_table(plane) };
+        lane.wait();
         let per_symbol = if kind == plane_kind::SYMBOLS { 1 } else { 2 };
         let (mut group, mut escapes) = (0, 0);
         while group < self.groups() {
+            // SAFETY: the module's promise; the group is one of the block's.
+            let before = unsafe { self.before(plane, group) };
             let mut bytes = [0u32; 4];
             let mut symbol_number = 0;
             while symbol_number < Self::RUN / per_symbol {
                 let last = self.carries_symbols() && group + 1 == self.groups();
                 let symbol = match self.carried_steps().checked_sub(Self::RUN - symbol_number) {
                     // SAFETY: the table is the stream's.
-                    Some(number) if last => unsafe { values(table, lane.carried(number)) },
+                    Some(number) if last => unsafe { table.values(lane.carried(number)) },
                     // SAFETY: the lane was made for a stream of the block.
-                    _ => unsafe { lane.step(table) },
+                    _ => unsafe { lane.step(|slot| table.entry(slot)) },
                 };
                 let two = kind == plane_kind::PAIRS;
-                // SAFETY: the lane was made for a stream of the block.
-                let value = if two { unsafe { values(table, symbol) } } else { symbol };
+                // SAFETY: the table is the stream's.
+                let value = if two { unsafe { table.values(symbol) } } else { symbol };
                 let at = symbol_number * if two { 2 } else { 1 };
                 if two {
                     let element = (group * LANES as u32 + warp::lane_id()) * Self::RUN + at;
@@ -72,7 +79,7 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
                 bytes = unsafe { self.merge_nibbles(stream, group, bytes) };
             }
             // SAFETY: the module's promise; the group is one of the block's.
-            unsafe { self.put(plane, group, bytes) };
+            unsafe { self.put(plane, group, before, bytes) };
             group += 1;
         }
         let carries = plane + 1 == WIDTH && self.carried() > 0;
@@ -87,10 +94,30 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
                 let list = self.part(stream.escapes_at).cast();
                 let listed = Escapes { list, count: stream.escapes };
                 let place = (plane, self.specs.arrangement);
-                listed.fill_in::<WIDTH>(&self.task, place, values_at(table, MARK), escapes)
+                listed.fill_in::<WIDTH>(&self.task, place, table.mark(), escapes)
             };
         }
         found
+    }
+
+    /// Starts to bring the table of a plane to the warp's shared memory, in the place of the one before.
+    unsafe fn load_table(&self, plane: u32) -> Table {
+        let (lane, warp) = (warp::lane_id(), thread::thread_idx_x() / WARP);
+        let target = self.shared.entries.offset(warp * shared_layout::TABLE_BYTES);
+        // The other lanes may still be reading the one before.
+        warp::sync_warp(ALL_LANES);
+        let mut at = lane * 16;
+        while at < shared_layout::TABLE_BYTES {
+            // SAFETY: the host made it a position within the tables; within the table and its room.
+            unsafe {
+                let table = self.tables.add(self.specs.tables[plane as usize] as usize);
+                let source = table.cast::<u8>().add(at as usize);
+                async_copy::copy_16_partial(target.offset(at), source, 16);
+            }
+            at += WARP * 16;
+        }
+        async_copy::commit();
+        Table(target)
     }
 
     /// Eight symbols in two words, joined with their raw nibbles.
@@ -119,15 +146,30 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
     }
 }
 
-/// Both values of a symbol of pairs, in the low half.
-unsafe fn values(table: *const KernelTable, symbol: u32) -> u32 {
-    // SAFETY: every symbol has an entry.
-    unsafe { values_at(table, symbol * VALUES_BYTES) }
-}
+/// A table in shared memory, laid out as [`codec::device::KernelTable`].
+#[derive(Clone, Copy)]
+struct Table(SharedAddress);
 
-unsafe fn values_at(table: *const KernelTable, offset: u32) -> u32 {
-    // SAFETY: the table is one of the launch's; only its address is taken.
-    let at = unsafe { (&raw const (*table).expanded).cast::<u8>() };
-    // SAFETY: the caller's promise that there is an entry.
-    unsafe { global::load_u32(at.add(offset as usize).cast()) }
+impl Table {
+    /// The entry of a slot, which is below the table's size.
+    unsafe fn entry(self, slot: u32) -> TableEntry {
+        // SAFETY: the caller's promise; nobody writes there while a stream is decoded.
+        TableEntry(unsafe { self.0.offset(4 * slot).load_u32_constant() })
+    }
+
+    /// Both values of a symbol of pairs, in the low half.
+    unsafe fn values(self, symbol: u32) -> u32 {
+        // SAFETY: every symbol has an entry; nobody writes there while a stream is decoded.
+        unsafe { self.expanded().offset(symbol * VALUES_BYTES).load_u32_constant() }
+    }
+
+    /// What stands for an escape.
+    unsafe fn mark(self) -> u32 {
+        // SAFETY: it has a place there; nobody writes there while a stream is decoded.
+        unsafe { self.expanded().offset(MARK).load_u32_constant() }
+    }
+
+    fn expanded(self) -> SharedAddress {
+        self.0.offset(shared_layout::EXPANDED)
+    }
 }

@@ -23,6 +23,9 @@ const PTX: &str = include_str!(env!("WCODEC_KERNELS_PTX"));
 /// enough work for all multiprocessors.
 const MAX_WARPS_BY_CLASS: u32 = 16;
 
+/// Warps of a thread block in which each has a table: so many have room on every device.
+const WARPS_WITH_TABLES: u32 = 4;
+
 /// What of a device says how many thread blocks of a kernel are best.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Capacity {
@@ -57,7 +60,7 @@ impl Capacity {
 fn max_blocks_per_multiprocessor(kernel: &Kernel, tasks: usize, device: Capacity) -> u32 {
     match (kernel.tables, kernel.step_bytes) {
         (Tables::ByClass(_), _) => 2,
-        (Tables::None, _) => 4,
+        (Tables::OfWarp | Tables::None, _) => 4,
         (Tables::OfGroup, _) if kernel.has_symbols_of_bytes() => 6,
         (Tables::OfGroup, _) if kernel.has_pairs_of_words() => 2,
         (Tables::OfGroup, ..=3) => 4,
@@ -147,7 +150,8 @@ pub(super) fn warps_for(kernel: &Kernel, tasks: usize, multiprocessors: u32) -> 
         Tables::ByClass(_) => {
             (tasks.div_ceil(multiprocessors.max(1) as usize) as u32).clamp(1, MAX_WARPS_BY_CLASS)
         }
-        _ => THREADS / LANES as u32,
+        Tables::OfWarp => WARPS_WITH_TABLES,
+        Tables::OfGroup | Tables::None => THREADS / LANES as u32,
     }
 }
 
@@ -179,7 +183,7 @@ impl Kernels {
     pub(super) fn geometry(&self, kernel: &Kernel, warps: u32) -> Result<Geometry> {
         let handle = self.function(&kernel.name())?;
         let function = handle.0;
-        let shared_bytes = shared_layout::bytes(warps, kernel.warp, kernel.table_bytes());
+        let shared_bytes = shared_layout::bytes(warps, kernel.warp, kernel.table_bytes(warps));
         let attribute = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         let mut allowed = 0;
         // SAFETY: `function` belongs to a module that `self` keeps loaded in the current context; one

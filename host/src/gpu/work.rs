@@ -70,20 +70,22 @@ pub(crate) enum Tables {
     OfGroup,
     /// So many, of the classes that a group's `table` names.
     ByClass(u32),
-    /// None: the general kernel looks its tables up itself.
+    /// One for each warp: the general kernel brings its tables itself.
+    OfWarp,
+    /// None: the general kernel, for plans whose planes have none or choose among several.
     None,
 }
 
 impl Kernel {
-    /// The general kernel for elements of so many bytes.
-    pub(crate) fn general(width: usize) -> Self {
+    /// The general kernel for elements of so many bytes, with room for a plane's table or not.
+    pub(crate) fn general(width: usize, has_table: bool) -> Self {
         Self {
             coding: Coding::Any,
             width: width as u8,
             rotated: false,
             states_per_lane: 0,
-            warp: WarpMemory::NONE,
-            tables: Tables::None,
+            warp: WarpMemory::GENERAL,
+            tables: if has_table { Tables::OfWarp } else { Tables::None },
             step_bytes: 0,
         }
     }
@@ -96,6 +98,11 @@ impl Kernel {
     /// Whether each symbol is two elements of four bytes.
     pub(crate) fn has_pairs_of_words(&self) -> bool {
         self.coding == Coding::Pairs && self.width == 4
+    }
+
+    /// Whether it decodes any plan.
+    pub(crate) fn is_general(&self) -> bool {
+        self.coding == Coding::Any
     }
 
     /// Whether a lane has only one state.
@@ -119,14 +126,15 @@ impl Kernel {
 
     /// The kernel that can take this one's work, where a device has too little shared memory for it.
     pub(crate) fn fallback(&self) -> Option<Self> {
-        matches!(self.tables, Tables::ByClass(_)).then(|| Self::general(1))
+        matches!(self.tables, Tables::ByClass(_)).then(|| Self::general(1, false))
     }
 
-    /// Bytes of shared memory for tables.
-    pub(crate) fn table_bytes(&self) -> u32 {
+    /// Bytes of shared memory for the tables of so many warps.
+    pub(crate) fn table_bytes(&self, warps: u32) -> u32 {
         match self.tables {
             Tables::OfGroup => shared_layout::TABLE_BYTES,
             Tables::ByClass(tables) => tables * shared_layout::ENTRIES_BYTES,
+            Tables::OfWarp => warps * shared_layout::TABLE_BYTES,
             Tables::None => 0,
         }
     }
@@ -349,7 +357,7 @@ impl Builder<'_> {
         let table = tables.iter().rev().flatten().next().copied().unwrap_or(0);
         let kernel = kernel_for(layout, record.states_per_lane, plan, by_class);
         // The general kernel looks its tables up itself, so its tasks need no grouping.
-        let table = if kernel.tables == Tables::None { 0 } else { table };
+        let table = if kernel.is_general() { 0 } else { table };
         Ok(Some(PreparedPlan { specs, bucket: (kernel, table), tables }))
     }
 
@@ -543,7 +551,10 @@ pub(crate) fn kernel_for(
                 step_bytes: width as u32 * per_symbol * u32::from(states_per_lane),
             }
         }
-        None => Kernel::general(width),
+        None => {
+            let has_table = |plane: &PlaneRecord| plane.table().is_some();
+            Kernel::general(width, plan.iter().any(has_table))
+        }
     }
 }
 

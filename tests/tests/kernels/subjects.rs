@@ -187,8 +187,9 @@ pub(crate) fn general_subjects() -> Vec<Subject> {
         name,
         kernel: Kernel::General(kernel),
         plan: plan(planes, rotated, states),
-        memory: WarpMemory::NONE,
-        table_bytes: 0,
+        memory: WarpMemory::GENERAL,
+        // A table for each of the most warps that a test has.
+        table_bytes: 3 * shared_layout::TABLE_BYTES,
         by_class: false,
     };
     plans.into_iter().flat_map(|plan| [1, 2].map(|states| subject(plan, states))).collect()
