@@ -383,6 +383,30 @@ fn directory_makes_the_round_trip() {
     assert_eq!(snapshot(&place.path("model")), before);
 }
 
+/// With as many threads several files are under way at a time, here as many as there are.
+#[test]
+fn directory_is_the_same_by_many_threads_and_by_one() {
+    let place = Workplace::with_model();
+    place.run(&["encode", "model", "-o", "by-one", "--threads", "1"]).success();
+    place.run(&["encode", "model", "-o", "by-many", "--threads", "16"]).success();
+    assert!(snapshot(&place.path("by-one")) == snapshot(&place.path("by-many")));
+    place
+        .run(&["verify", "by-many", "--against", "model", "--threads", "16"])
+        .success()
+        .stdout(contains("Checkpoints: 2"));
+    place.run(&["decode", "by-many", "-o", "back", "--threads", "16"]).success();
+    assert!(snapshot(&place.path("back")) == snapshot(&place.path("model")));
+
+    let damaged = place.path("by-many/nested/n.safetensors.wcodec");
+    let mut bytes = fs::read(&damaged).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    let decode = ["decode", "by-many", "-o", "damaged", "--threads", "16"];
+    place.fails(&decode, ErrorKind::Corrupt, "n.safetensors.wcodec");
+    assert!(!place.path("damaged").exists());
+}
+
 #[test]
 fn directory_errors_change_nothing() {
     let place = Workplace::with_model();
