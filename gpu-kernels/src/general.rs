@@ -7,7 +7,7 @@
 //!
 //! The unsafe functions here share one promise, which a kernel's caller gives: the task's block is
 //! readable and its output writable for their lengths, shared memory is laid out as
-//! [`SharedLayout`](crate::grid::SharedLayout) says, and all lanes of the warp call them together.
+//! [`SharedLayout`] says, and all lanes of the warp call them together.
 
 mod by_class;
 mod lane;
