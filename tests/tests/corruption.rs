@@ -46,24 +46,17 @@ fn bytes_after_the_end_are_refused() {
 }
 
 #[test]
-fn every_flipped_bit_is_refused() {
+fn every_flipped_bit_is_refused_with_the_sha256_and_without() {
     let file = small_file();
+    let without = |file: Vec<u8>| {
+        let checkpoint = Checkpoint::from_bytes(file).map(Checkpoint::without_sha256);
+        checkpoint.and_then(|checkpoint| checkpoint.verify(None)).is_err()
+    };
     (0..8 * file.len()).into_par_iter().for_each(|bit| {
         let mut damaged = file.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(without(damaged.clone()), "bit {} of byte {}, without", bit % 8, bit / 8);
         assert!(is_refused(damaged), "bit {} of byte {}", bit % 8, bit / 8);
-    });
-}
-
-#[test]
-fn every_flipped_bit_is_refused_without_the_sha256_too() {
-    let file = small_file();
-    (0..8 * file.len()).into_par_iter().for_each(|bit| {
-        let mut damaged = file.clone();
-        damaged[bit / 8] ^= 1 << (bit % 8);
-        let verified = Checkpoint::from_bytes(damaged)
-            .and_then(|checkpoint| checkpoint.without_sha256().verify(None));
-        assert!(verified.is_err(), "bit {} of byte {}", bit % 8, bit / 8);
     });
 }
 

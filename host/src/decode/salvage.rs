@@ -72,7 +72,7 @@ impl Checkpoint {
         }
         let mut salvage = Salvage {
             file: AtomicFile::create(output, options.overwrite)?,
-            hash: Sha256::default(),
+            hash: self.compared_sha256().map(|expected| (Sha256::default(), expected)),
             lost: Vec::new(),
             options,
         };
@@ -83,8 +83,10 @@ impl Checkpoint {
             position += tensor.byte_len();
         }
         let Salvage { file, hash, lost, .. } = salvage;
-        match self.compared_sha256() {
-            Some(expected) if lost.is_empty() => self.check_whole(&hash.finalize(), expected)?,
+        match hash {
+            Some((hash, expected)) if lost.is_empty() => {
+                self.check_whole(&hash.finalize(), expected)?;
+            }
             _ => {}
         }
         self.checked(Ok(()))?;
@@ -97,14 +99,17 @@ impl Checkpoint {
 /// A salvage under way.
 struct Salvage<'a> {
     file: AtomicFile,
-    hash: Sha256,
+    /// The SHA-256 of what has been written, and what it is to be.
+    hash: Option<(Sha256, [u8; 32])>,
     lost: Vec<LostRange>,
     options: &'a RestoreOptions,
 }
 
 impl Salvage<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hash.update(bytes);
+        if let Some((hash, _)) = &mut self.hash {
+            hash.update(bytes);
+        }
         self.file.append(bytes)?;
         if let Some(progress) = &self.options.progress {
             progress.advance(bytes.len() as u64);
