@@ -60,9 +60,9 @@ pub fn encode_safetensors(
     written.map_err(|error| Error::io("write", output, error))?;
     let report = encoded?;
     mapped.check_unchanged(&before)?;
-    // Its pages are given back while the disk takes the last bytes, not after that.
-    drop(mapped);
-    file.commit()?;
+    // Its pages are given back while the disk takes the last bytes, not before or after that.
+    let ((), committed) = rayon::join(|| drop(mapped), || file.commit());
+    committed?;
     Ok(report)
 }
 

@@ -24,7 +24,7 @@ use crate::simd::level;
 use crate::spares::Spares;
 
 /// Blocks for each thread that are encoded between two looks at what is to be written.
-const BATCH_BLOCKS: usize = 8;
+const BATCH_BLOCKS: usize = 4;
 
 /// A run of blocks of one tensor, to be encoded.
 pub(crate) struct SegmentInput<'a> {
@@ -219,9 +219,12 @@ impl Workshop {
         }
         let mut ready = Vec::new();
         for batch in blocks.chunks(BATCH_BLOCKS * rayon::current_num_threads()) {
-            let encode = || batch.par_iter().map(|block| self.encode_block(tables, block));
-            let (next, written) =
-                rayon::join(|| encode().collect(), || self.write(ready, &mut write));
+            // Block by block, so that no thread is left waiting for several of another's.
+            let encode = || {
+                let blocks = batch.par_iter().with_max_len(1);
+                blocks.map(|block| self.encode_block(tables, block)).collect()
+            };
+            let (next, written) = rayon::join(encode, || self.write(ready, &mut write));
             written?;
             ready = next;
         }

@@ -6,9 +6,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Bytes that are handed over at a time: enough for a write to be worth its call, and few enough for the
 /// processor's cache to still have them.
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: usize = 128 << 10;
 /// Pieces that are being filled, are waiting, or are being written; made when they are needed.
-const PIECES: usize = 8;
+const PIECES: usize = 6;
 
 /// Takes bytes for the thread that writes them.
 #[derive(Debug)]
