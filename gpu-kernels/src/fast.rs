@@ -165,8 +165,11 @@ impl<
         let mut groups = unsafe {
             let is_half =
                 LAST && Self::GROUPS_PER_UNIT == 2 && first_byte + Self::GROUP_BYTES >= out_bytes;
-            let first =
-                if is_half { lanes.half_quarter(unit) } else { lanes.quarter::<0>(unit, table) };
+            let first = if is_half {
+                lanes.half_quarter::<0>(unit)
+            } else {
+                lanes.quarter::<0>(unit, table)
+            };
             let second = if Self::UNIT_STEPS > 4 { lanes.quarter::<4>(unit, table) } else { none };
             let third = if Self::UNIT_STEPS > 8 { lanes.quarter::<8>(unit, table) } else { none };
             let fourth = match Self::UNIT_STEPS > 12 {

@@ -1,9 +1,9 @@
-//! Kernels for any plan of the format, one for each width: plane after plane, with the plane's words and
-//! table in the warp's shared memory, and every other load straight from global memory.
-//! Slower than [`crate::fast`], and short enough to audit line by line.
+//! Kernels for any plan of the format, one for each width: a pass over the output for the planes that have
+//! no stream, all of them together, then one for each stream, with its words and table in the warp's
+//! shared memory. Slower than [`crate::fast`], and short enough to audit line by line.
 //!
-//! The first plane's pass writes a block's output, the others add their bits to it. A lane only
-//! ever reads back what it wrote itself, except for escapes, which follow a barrier.
+//! The first pass writes a block's output, the others add their bits to it. A lane only ever reads back
+//! what it wrote itself, except for escapes, which follow a barrier.
 //!
 //! The unsafe functions here share one promise, which a kernel's caller gives: the task's block is
 //! readable and its output writable for their lengths, shared memory is laid out as
@@ -11,17 +11,20 @@
 
 mod by_class;
 mod lane;
+mod layout;
 mod output;
+mod passes;
+mod raw;
 mod streams;
 mod words;
 
 use codec::block::fills_groups;
-use codec::constants::{BLOCK_ALIGNMENT, LANES};
+use codec::constants::LANES;
 use codec::device::{BlockTask, KernelClasses, KernelTable, PlaneSpecs, plane_kind, status};
-use cuda_std::{global, kernel};
+use cuda_std::kernel;
 
-use crate::grid::{SharedLayout, Work, for_each_task_with_own_tables};
-use crate::parts::aligned;
+use self::layout::Stream;
+use crate::grid::{Decode, SharedLayout, Work, for_each_task_with_own_tables};
 
 /// What all planes of a block have in common.
 struct Block<'a, const WIDTH: u32> {
@@ -32,20 +35,16 @@ struct Block<'a, const WIDTH: u32> {
     shared: SharedLayout,
 }
 
-/// Where the last part of a block ended, and where the next counts of its footer are.
-struct Cursor {
-    at: u32,
-    footer: u32,
+/// A plane, and whether nothing has been written to the output before it.
+#[derive(Clone, Copy)]
+struct Target {
+    plane: u32,
+    is_first: bool,
 }
 
-/// A plane's stream, as the footer describes it; offsets in bytes from the block's start.
-struct Stream {
-    raw_at: u32,
-    states_at: u32,
-    words_at: u32,
-    words: u32,
-    escapes_at: u32,
-    escapes: u32,
+/// Whether a plane is not written with those that have no stream.
+fn has_pass_of_its_own(kind: u8) -> bool {
+    kind != plane_kind::RAW && kind != plane_kind::CONSTANT
 }
 
 fn has_stream(kind: u8) -> bool {
@@ -61,89 +60,41 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
     /// Elements of a lane in one group.
     const RUN: u32 = 16 / WIDTH;
 
+    #[inline(always)]
     unsafe fn decode(&self) -> u32 {
-        let streams = (0..WIDTH).filter(|&p| has_stream(self.specs.kinds[p as usize])).count();
-        let footer_bytes = 8 * streams as u32;
-        let length = self.task.block_bytes;
-        if length < footer_bytes
-            || length > 1 << 28
-            || !length.is_multiple_of(BLOCK_ALIGNMENT as u32)
-        {
-            return status::LENGTH;
+        // SAFETY: the module's promise.
+        let Some(layout) = (unsafe { self.layout() }) else { return status::LENGTH };
+        let mut is_first = (0..WIDTH).all(|plane| has_pass_of_its_own(self.kind(plane)));
+        if !is_first {
+            // SAFETY: the module's promise; the raw planes lie within the block.
+            unsafe { self.write_planes_without_stream(&layout) };
         }
-        let mut cursor = Cursor { at: 0, footer: length - footer_bytes };
-        let mut found = 0;
-        let mut plane = 0;
+        let (mut found, mut plane) = (0, 0);
         while plane < WIDTH {
-            // SAFETY: the module's promise; the plane is one of the element's.
-            match unsafe { self.decode_plane(plane, &mut cursor) } {
-                Some(bad) => found |= bad,
-                None => return status::LENGTH,
+            let kind = self.kind(plane);
+            if has_stream(kind) {
+                let stream = self.stream_of(plane, &layout);
+                // SAFETY: the module's promise; the stream's parts lie within the block.
+                found |= unsafe { self.decode_plane(Target { plane, is_first }, kind, &stream) };
+                is_first = false;
             }
             plane += 1;
         }
-        if aligned(cursor.at + footer_bytes) != length { found | status::LENGTH } else { found }
+        found
     }
 
-    /// One plane; `None` when its parts do not fit into the block.
-    unsafe fn decode_plane(&self, plane: u32, cursor: &mut Cursor) -> Option<u32> {
-        let kind = self.specs.kinds[plane as usize];
-        if kind == plane_kind::IN_HEADS {
-            return Some(0);
-        }
-        if has_stream(kind) {
-            // SAFETY: the block is long enough for a footer, see `decode`.
-            let stream = unsafe { self.next_stream(kind, cursor)? };
-            // SAFETY: the stream's parts lie within the block.
-            return Some(unsafe {
-                match kind {
-                    plane_kind::CLASSES => self.decode_classes(plane, &stream),
-                    plane_kind::HEADS => self.decode_heads(plane, &stream),
-                    _ => self.decode_stream(plane, kind, &stream),
-                }
-            });
-        }
-        let raw_at = aligned(cursor.at);
-        let length = self.task.elements - if plane == 0 { self.carried_raw() } else { 0 };
-        if kind == plane_kind::RAW {
-            cursor.at = aligned(raw_at + length);
-            if cursor.at > self.task.block_bytes {
-                return None;
+    /// Decodes the stream of a plane.
+    #[inline(always)]
+    unsafe fn decode_plane(&self, target: Target, kind: u8, stream: &Stream) -> u32 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match kind {
+                plane_kind::CLASSES => self.decode_classes(target, stream),
+                plane_kind::HEADS if WIDTH > 1 => self.decode_heads(target, stream),
+                _ if WIDTH == 2 || WIDTH == 4 => self.decode_by_pass(target, kind, stream),
+                _ => self.decode_stream(target, kind, stream),
             }
         }
-        let constant = u32::from(self.specs.constants[plane as usize]) * 0x0101_0101;
-        let mut group = 0;
-        while group < self.groups() {
-            let bytes = if kind == plane_kind::RAW {
-                // SAFETY: the raw plane lies within the block.
-                unsafe { self.raw_run(raw_at, length, group) }
-            } else {
-                [constant; 4]
-            };
-            // SAFETY: the module's promise; the group is one of the block's.
-            unsafe { self.put(plane, group, self.before(plane, group), bytes) };
-            group += 1;
-        }
-        Some(0)
-    }
-
-    /// Bytes of plane 0, where it is raw, that the states of the last plane's stream carry.
-    fn carried_raw(&self) -> u32 {
-        if has_nibbles(self.specs.kinds[WIDTH as usize - 1]) { 0 } else { self.carried() }
-    }
-
-    /// Bytes of plane 0, or of raw nibbles, that the states of the last plane's stream carry.
-    fn carried(&self) -> u32 {
-        let (first, last) = (self.specs.kinds[0], self.specs.kinds[WIDTH as usize - 1]);
-        let raw_bytes = if has_nibbles(last) {
-            self.task.elements.div_ceil(2)
-        } else if first == plane_kind::RAW && has_stream(last) {
-            self.task.elements
-        } else {
-            0
-        };
-        let room = self.specs.states_per_lane * (LANES * 2) as u32;
-        if raw_bytes >= room { room } else { 0 }
     }
 
     /// Whether the states carry the last symbols, see
@@ -166,27 +117,24 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
     fn part(&self, at: u32) -> *const u8 {
         (self.task.block as *const u8).wrapping_add(at as usize)
     }
+}
 
-    /// Reads a stream's counts and checks that its parts lie within the block.
-    unsafe fn next_stream(&self, kind: u8, cursor: &mut Cursor) -> Option<Stream> {
-        let footer = self.part(cursor.footer).cast::<u32>();
-        // SAFETY: the block is long enough for a footer, see `decode`.
-        let (words, escapes) =
-            unsafe { (global::load_u32(footer), global::load_u32(footer.add(1))) };
-        let most = self.task.block_bytes;
-        if words > most || escapes > most || kind != plane_kind::PAIRS && escapes > 0 {
-            return None;
+/// What a launch of a general kernel has in common.
+struct Launch<const WIDTH: u32> {
+    specs: *const PlaneSpecs,
+    tables: *const KernelTable,
+    classes: *const KernelClasses,
+}
+
+impl<const WIDTH: u32> Decode for Launch<WIDTH> {
+    #[inline(always)]
+    unsafe fn decode(&self, task: BlockTask, shared: SharedLayout) -> u32 {
+        let Self { specs, tables, classes } = *self;
+        // SAFETY: the host made `specs` a position within the list; the module's promise.
+        unsafe {
+            let specs = &*specs.add(task.specs as usize);
+            Block::<WIDTH> { task, specs, tables, classes, shared }.decode()
         }
-        let raw_at = aligned(cursor.at);
-        let nibbles = has_nibbles(kind);
-        let raw = if nibbles { self.task.elements.div_ceil(2) - self.carried() } else { 0 };
-        let states_at = aligned(raw_at + raw);
-        let words_at = states_at + self.specs.states_per_lane * (LANES * 4) as u32;
-        let escapes_at = (words_at + 2 * words).next_multiple_of(4);
-        cursor.at = escapes_at + 4 * escapes;
-        cursor.footer += 8;
-        let stream = Stream { raw_at, states_at, words_at, words, escapes_at, escapes };
-        (cursor.at <= most).then_some(stream)
     }
 }
 
@@ -214,10 +162,8 @@ macro_rules! general_kernels {
             let work = Work { groups, group_count, counters, tasks, tables, status };
             // SAFETY: the caller's promise.
             unsafe {
-                for_each_task_with_own_tables(work, |task, shared| {
-                    let specs = &*specs.add(task.specs as usize);
-                    Block::<$width> { task, specs, tables, classes, shared }.decode()
-                });
+                let launch = Launch::<$width> { specs, tables, classes };
+                for_each_task_with_own_tables(work, &launch);
             }
         }
     )* };

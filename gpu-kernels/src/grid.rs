@@ -84,11 +84,11 @@ pub unsafe fn for_each_task(
         // SAFETY: the caller's promise.
         unsafe {
             let table = work.tables.add(group.table as usize);
-            copy_to_shared(table.cast(), layout.entries, shared_layout::TABLE_BYTES);
+            copy_to_shared(table.cast(), layout.entries, shared_layout::TABLE_BYTES, all_threads());
         }
     };
     // SAFETY: the caller's promise.
-    unsafe { share(work, layout.in_hand, load, |_, task| decode(task, layout)) };
+    unsafe { share(work, layout.in_hand, load, &|_, task| decode(task, layout)) };
 }
 
 /// The same for kernels that look their tables up themselves: there is room for a table for each warp
@@ -98,13 +98,48 @@ pub unsafe fn for_each_task(
 ///
 /// As for [`for_each_task`].
 #[inline(always)]
-pub unsafe fn for_each_task_with_own_tables(
-    work: Work,
-    decode: impl Fn(BlockTask, SharedLayout) -> u32,
-) {
-    let layout = SharedLayout::new(WarpMemory::GENERAL);
+pub unsafe fn for_each_task_with_own_tables(work: Work, decoder: &impl Decode) {
+    let shared = SharedLayout::new(WarpMemory::GENERAL);
     // SAFETY: the caller's promise.
-    unsafe { share(work, layout.in_hand, |_| (), |_, task| decode(task, layout)) };
+    unsafe { share(work, shared.in_hand, |_| (), &WithOwnTables { decoder, shared }) };
+}
+
+/// How blocks are decoded. A trait, since a closure as long as the general kernels would become a function,
+/// of which the assembler doesn't know that all lanes call it together: it then makes sure of that before
+/// every collective.
+pub trait Decode {
+    /// Decodes a block and returns its status, the same in all lanes.
+    ///
+    /// # Safety
+    ///
+    /// The task is one of the launch's, and the shared memory that of the kernel.
+    unsafe fn decode(&self, task: BlockTask, shared: SharedLayout) -> u32;
+}
+
+/// The same for a task of a group.
+trait DecodeInGroup {
+    unsafe fn decode(&self, group: TaskGroup, task: BlockTask) -> u32;
+}
+
+impl<F: Fn(TaskGroup, BlockTask) -> u32> DecodeInGroup for F {
+    #[inline(always)]
+    unsafe fn decode(&self, group: TaskGroup, task: BlockTask) -> u32 {
+        self(group, task)
+    }
+}
+
+/// Of a kernel whose groups have nothing in common.
+struct WithOwnTables<'a, D> {
+    decoder: &'a D,
+    shared: SharedLayout,
+}
+
+impl<D: Decode> DecodeInGroup for WithOwnTables<'_, D> {
+    #[inline(always)]
+    unsafe fn decode(&self, _: TaskGroup, task: BlockTask) -> u32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.decoder.decode(task, self.shared) }
+    }
 }
 
 /// The same for groups whose `table` is a position in `classes`, with the entries of all their tables
@@ -132,14 +167,14 @@ pub unsafe fn for_each_task_by_class(
             // SAFETY: the caller's promise; a table begins with its entries.
             unsafe {
                 let table = work.tables.add(global::load_u32(list.add(number as usize)) as usize);
-                copy_to_shared(table.cast(), target, shared_layout::ENTRIES_BYTES);
+                copy_to_shared(table.cast(), target, shared_layout::ENTRIES_BYTES, all_threads());
             }
             number += 1;
         }
     };
-    let decode = |group, task| decode(task, layout, classes_of(group));
+    let decode = |group: TaskGroup, task: BlockTask| decode(task, layout, classes_of(group));
     // SAFETY: the caller's promise.
-    unsafe { share(work, layout.in_hand, load, decode) };
+    unsafe { share(work, layout.in_hand, load, &decode) };
 }
 
 /// What a thread block has in hand: a group, of which it has taken a task for each warp. It lies in shared
@@ -195,7 +230,7 @@ unsafe fn share(
     work: Work,
     in_hand: InHand,
     load: impl Fn(TaskGroup),
-    decode: impl Fn(TaskGroup, BlockTask) -> u32,
+    decoder: &impl DecodeInGroup,
 ) {
     if thread::thread_idx_x() == 0 {
         // Thread blocks start at groups spread over the list, so that they do not all want the first.
@@ -219,7 +254,7 @@ unsafe fn share(
         async_copy::wait::<0>();
         thread::sync_threads();
         // SAFETY: the caller's promise.
-        unsafe { decode_group(work, in_hand, &decode) };
+        unsafe { decode_group(work, in_hand, decoder) };
         // The next group and its table must not replace these while a warp is still decoding.
         thread::sync_threads();
     }
@@ -305,7 +340,7 @@ unsafe fn take(work: Work, group: u32, count: u32) -> u32 {
 
 /// Decodes the warp's task of those taken, and then as many of the group in hand as the warp gets.
 #[inline(always)]
-unsafe fn decode_group(work: Work, in_hand: InHand, decode: impl Fn(TaskGroup, BlockTask) -> u32) {
+unsafe fn decode_group(work: Work, in_hand: InHand, decoder: &impl DecodeInGroup) {
     let mut own = in_hand.get(Word::Taken) + thread::thread_idx_x() / WARP;
     loop {
         // The same in all lanes, which the assembler can see from this alone: it then counts the loops
@@ -317,7 +352,8 @@ unsafe fn decode_group(work: Work, in_hand: InHand, decode: impl Fn(TaskGroup, B
         }
         // SAFETY: the host made `first_task + tasks` a position within the list.
         let task = unsafe { *work.tasks.add((record.first_task + number) as usize) };
-        let status = decode(record, task);
+        // SAFETY: the caller's promise.
+        let status = unsafe { decoder.decode(record, task) };
         if warp::lane_id() == 0 {
             // SAFETY: the host made `status` a position within the list.
             unsafe { global::store_u32(work.status.add(task.status as usize), status) };
@@ -330,13 +366,30 @@ unsafe fn decode_group(work: Work, in_hand: InHand, decode: impl Fn(TaskGroup, B
     }
 }
 
-/// Starts to copy `bytes` bytes, a multiple of 16, to shared memory, by all threads together.
+/// This thread's number in its thread block, and how many there are.
 #[inline(always)]
-unsafe fn copy_to_shared(source: *const u8, target: SharedAddress, bytes: u32) {
-    let mut at = thread::thread_idx_x() * 16;
+fn all_threads() -> (u32, u32) {
+    (thread::thread_idx_x(), thread::block_dim_x())
+}
+
+/// Starts to copy `bytes` bytes, a multiple of 16, to shared memory, by `threads` threads together, of which
+/// this is number `thread`.
+///
+/// # Safety
+///
+/// The bytes are readable, and there is room for them, which nobody else uses until the copy has been
+/// waited for; both begin at a multiple of 16.
+#[inline(always)]
+pub unsafe fn copy_to_shared(
+    source: *const u8,
+    target: SharedAddress,
+    bytes: u32,
+    (thread, threads): (u32, u32),
+) {
+    let mut at = thread * 16;
     while at < bytes {
         // SAFETY: within what is copied and its room in shared memory.
         unsafe { async_copy::copy_16_partial(target.offset(at), source.add(at as usize), 16) };
-        at += thread::block_dim_x() * 16;
+        at += threads * 16;
     }
 }

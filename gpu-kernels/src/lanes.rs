@@ -17,7 +17,7 @@ use cuda_std::{global, warp};
 use crate::escapes::VALUES_BYTES;
 use crate::grid::{ALL_LANES, SharedLayout};
 use crate::parts::{Counts, Places};
-use crate::ring::Rings;
+use crate::ring::{Rings, Source};
 
 /// Bytes of an entry are a power of two.
 const ENTRY_BYTES_SHIFT: u32 = 2;
@@ -93,6 +93,7 @@ impl<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool>
         let rings = unsafe { Rings::start(shared, places.words, places.raw()) };
         // SAFETY: the caller's promise.
         let counts = unsafe { places.counts::<CODING>() };
+        // Not before the footer has been asked for: then F16 and FP8 are 1 to 2 % slower, measured.
         let below = warp::lane_mask_lt();
         let mut lanes = Self { states: [0; S], rings, shared, below, announced: 0 };
         // SAFETY: the states lie within the block, see `Places::of`.
@@ -101,14 +102,33 @@ impl<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool>
         Some((lanes, counts?, bad_start))
     }
 
+    /// Starts the copies of a stream's words and of the raw planes; steps come after
+    /// [`Lanes::read_states`], when the copies have been waited for.
+    ///
+    /// # Safety
+    ///
+    /// The parts are those of a readable block, each followed by its padding, and `shared` is that of
+    /// a kernel with such rings.
+    #[inline(always)]
+    pub(crate) unsafe fn start(shared: SharedLayout, words: Source, raw: [Source; RAW]) -> Self {
+        // SAFETY: the caller's promise.
+        let rings = unsafe { Rings::start(shared, words, raw) };
+        Self { states: [0; S], rings, shared, below: warp::lane_mask_lt(), announced: 0 }
+    }
+
     /// Where the entries of a block's only table are.
     #[inline(always)]
     pub(crate) fn entries(&self) -> SharedAddress {
         self.shared.entries
     }
 
+    /// Reads the states that a block begins with, and says what is wrong with them.
+    ///
+    /// # Safety
+    ///
+    /// At `states` there are `S` of each lane, which are readable.
     #[inline(always)]
-    unsafe fn read_states(&mut self, states: *const u32) -> u32 {
+    pub(crate) unsafe fn read_states(&mut self, states: *const u32) -> u32 {
         let lane = warp::lane_id() as usize;
         let mut bad = false;
         let mut number = 0;
@@ -148,17 +168,20 @@ impl<const RAW: usize, const RUN: u32, const S: usize, const BY_PRODUCTS: bool>
         }
     }
 
-    /// Two steps: the last group of a block whose units have two groups.
+    /// Two steps, the first of which is the unit's `FIRST`th: the last group of a block, where a quarter is
+    /// two groups.
     ///
     /// # Safety
     ///
     /// The module's promise.
     #[inline(always)]
-    pub(crate) unsafe fn half_quarter(&mut self, unit: u32) -> [u32; 4] {
+    pub(crate) unsafe fn half_quarter<const FIRST: u32>(&mut self, unit: u32) -> [u32; 4] {
         let entries = self.shared.entries;
         // SAFETY: the module's promise; the rings were advanced for these steps.
         unsafe {
-            self.rings.advance(unit);
+            if FIRST.is_multiple_of(Rings::<RAW, RUN>::INTERVAL) {
+                self.rings.advance(unit);
+            }
             if S == 2 {
                 let [a, b] = self.two_steps([entries; 2]);
                 return [a, b, 0, 0];

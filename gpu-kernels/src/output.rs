@@ -43,7 +43,8 @@ pub(crate) unsafe fn run_before(out: *mut u8, offset: u32, length: u32) -> [u32;
     unsafe { global::load_u32x4_plain(out.add(offset as usize).cast_const().cast()) }
 }
 
-/// Adds the bits of `run` to what [`run_before`] said of the same place.
+/// Adds the bits of `run` to what [`run_before`] said of the same place; or, where that `is_first` to be
+/// written, puts them there.
 ///
 /// # Safety
 ///
@@ -51,9 +52,8 @@ pub(crate) unsafe fn run_before(out: *mut u8, offset: u32, length: u32) -> [u32;
 #[inline(always)]
 pub(crate) unsafe fn add_to_run(
     out: *mut u8,
-    offset: u32,
-    length: u32,
-    before: [u32; 4],
+    (offset, length): (u32, u32),
+    (before, is_first): ([u32; 4], bool),
     run: [u32; 4],
 ) {
     if offset + 16 <= length {
@@ -62,29 +62,18 @@ pub(crate) unsafe fn add_to_run(
         unsafe { global::store_u32x4(out.add(offset as usize).cast(), both) };
         return;
     }
-    let mut word = 0;
-    while word < 4 {
-        let at = offset + 4 * word;
-        let bits = run[word as usize];
-        if at + 4 <= length {
-            // SAFETY: inside the output; aligned.
-            unsafe {
-                let target = out.add(at as usize).cast::<u32>();
-                global::store_u32(target, global::load_u32_plain(target) | bits);
-            }
-        } else {
-            let mut byte = 0;
-            while byte < 4 && at + byte < length {
-                // SAFETY: inside the output.
-                unsafe {
-                    let target = out.add((at + byte) as usize);
-                    let before = global::load_u8_plain(target);
-                    global::store_u8(target, before | (bits >> (8 * byte)) as u8);
-                }
-                byte += 1;
-            }
+    let (mut at, [mut a, mut b, mut c, mut d]) = (offset, run);
+    // Once a block, so as short as can be: the next byte is always the lowest.
+    while at < length {
+        // SAFETY: inside the output.
+        unsafe {
+            let target = out.add(at as usize);
+            let before = if is_first { 0 } else { global::load_u8_plain(target) };
+            global::store_u8(target, before | a as u8);
         }
-        word += 1;
+        let joined = |low: u32, high: u32| low >> 8 | high << 24;
+        [a, b, c, d] = [joined(a, b), joined(b, c), joined(c, d), d >> 8];
+        at += 1;
     }
 }
 

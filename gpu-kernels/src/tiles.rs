@@ -4,7 +4,8 @@
 //! A tile lies in shared memory while it is worked on. A lane is a column of it while elements are
 //! loaded, stored, and transformed along columns, and a row in between. Predictions go along
 //! diagonals: in step s the lane of row r has the element of column s - r, whose neighbours left and
-//! above have all had an earlier step.
+//! above have all had an earlier step. A tile without neighbours to the left, or above, goes row by row,
+//! or column by column, in half as many steps.
 //!
 //! The unsafe functions here share one promise, which the kernel's caller gives: the task's coded
 //! elements and modes are readable and its output writable for the block's elements and sub-blocks,
@@ -24,12 +25,17 @@ use crate::grid::{ALL_LANES, WARP};
 const TILE: u32 = TILE_SIDE as u32;
 const SUB_BLOCK: u32 = SUB_BLOCK_SIDE as u32;
 
+/// Rows whose loads are under way together.
+const ROWS_TOGETHER: usize = 4;
+
 /// A tile as the lanes of half a warp see it.
 struct Half {
     task: TileTask,
     format: NumberFormat,
     /// Without rows where there is no tile left for this half.
     tile: Tile,
+    /// The modes of its sub-blocks, a byte each.
+    modes: u32,
     /// Row or column of the lane.
     lane: u32,
     /// The tile's elements, as ordered integers.
@@ -56,8 +62,22 @@ impl Eight for Line {
     }
 }
 
+/// The modes of a tile's sub-blocks, a byte each.
+#[inline(always)]
+unsafe fn modes_of(task: &TileTask, tile: Tile) -> u32 {
+    let mut modes = 0;
+    let mut number = 0;
+    while number < tile.sub_blocks() {
+        let at = (task.modes as *const u8).wrapping_add((tile.sub_block + number) as usize);
+        // SAFETY: the module's promise; the sub-block is one of the block's.
+        modes |= u32::from(unsafe { global::load_u8_plain(at) }) << (8 * number);
+        number += 1;
+    }
+    modes
+}
+
 impl Half {
-    fn new(task: TileTask, number: u32, values: SharedAddress) -> Self {
+    unsafe fn new(task: TileTask, number: u32, values: SharedAddress) -> Self {
         let grid = BlockGrid { elements: task.elements, columns: task.columns };
         let mut tile = grid.tile(task.first_tile);
         if number < task.tiles {
@@ -66,7 +86,10 @@ impl Half {
             tile.height = 0;
         }
         let format = NumberFormat::from_packed(task.format);
-        Self { task, format, tile, lane: warp::lane_id() % TILE, values }
+        let lane = warp::lane_id() % TILE;
+        // SAFETY: the module's promise.
+        let modes = unsafe { modes_of(&task, tile) };
+        Self { task, format, tile, modes, lane, values }
     }
 
     fn address(&self, row: u32, column: u32) -> SharedAddress {
@@ -77,20 +100,21 @@ impl Half {
         row < self.tile.height && column < self.tile.width
     }
 
+    /// The mode of a sub-block of the tile.
+    fn mode_of(&self, sub_block: u32) -> Mode {
+        Mode::from_number((self.modes >> (8 * sub_block)) as u8).unwrap_or(Mode::None)
+    }
+
     /// The mode of the sub-block of an element of the tile.
-    unsafe fn mode_at(&self, row: u32, column: u32) -> Mode {
-        let number = self.tile.sub_block + self.tile.sub_block_at(row, column);
-        let at = (self.task.modes as *const u8).wrapping_add(number as usize);
-        // SAFETY: the module's promise; the sub-block is one of the block's.
-        Mode::from_number(unsafe { global::load_u8_plain(at) }).unwrap_or(Mode::None)
+    fn mode_at(&self, row: u32, column: u32) -> Mode {
+        self.mode_of(self.tile.sub_block_at(row, column))
     }
 
     /// The transforms of a sub-block; none where it isn't there or whole, whatever its mode says.
-    unsafe fn transforms_at(&self, row: u32, column: u32) -> Option<(Transform, Transform)> {
+    fn transforms_at(&self, row: u32, column: u32) -> Option<(Transform, Transform)> {
         let last = (row / SUB_BLOCK + 1, column / SUB_BLOCK + 1);
         let is_whole = self.contains(last.0 * SUB_BLOCK - 1, last.1 * SUB_BLOCK - 1);
-        // SAFETY: the module's promise; the element is in the tile.
-        if is_whole { unsafe { self.mode_at(row, column) }.transforms() } else { None }
+        if is_whole { self.mode_at(row, column).transforms() } else { None }
     }
 
     unsafe fn load_coded(&self, at: u32) -> u32 {
@@ -108,40 +132,65 @@ impl Half {
     /// Brings coded elements into shared memory, coefficients to their places; whether this lane had
     /// any of those.
     unsafe fn load(&self) -> bool {
-        let column = self.lane;
         let mut transformed = false;
         let mut row = 0;
         while row < TILE {
-            if self.contains(row, column) {
-                let sub_block = self.tile.sub_block(self.tile.sub_block_at(row, column));
-                let inner = (row - sub_block.row, column - sub_block.column);
-                let at = sub_block.coded + inner.0 * sub_block.width + inner.1;
-                // SAFETY: the element is in the tile.
-                let coded = unsafe { self.load_coded(self.tile.coded + at) };
-                // SAFETY: the element is in the tile.
-                let (place, value) = match unsafe { self.transforms_at(row, column) } {
-                    Some((along_columns, along_rows)) => {
-                        transformed = true;
-                        let row = sub_block.row + along_columns.place(inner.0);
-                        let column = sub_block.column + along_rows.place(inner.1);
-                        (self.address(row, column), unfold_coefficient(coded) as u32)
-                    }
-                    None => (self.address(row, column), coded),
-                };
-                // SAFETY: in the tile; places of coefficients are a permutation of the sub-block.
-                unsafe { place.store_u32(value) };
-            }
-            row += 1;
+            // All loads of some rows come before the first use of one.
+            // SAFETY: the module's promise.
+            let coded: [u32; ROWS_TOGETHER] =
+                core::array::from_fn(|number| unsafe { self.load_row(row + number as u32) });
+            let [a, b, c, d] = coded;
+            transformed |= self.put_row(row, a) | self.put_row(row + 1, b);
+            transformed |= self.put_row(row + 2, c) | self.put_row(row + 3, d);
+            row += ROWS_TOGETHER as u32;
         }
         transformed
+    }
+
+    /// The coded element of a row that is at the place of the lane's column; the tile's first where there is
+    /// none.
+    #[inline(always)]
+    unsafe fn load_row(&self, row: u32) -> u32 {
+        if self.tile.height == 0 {
+            return 0;
+        }
+        let at = if self.contains(row, self.lane) {
+            let sub_block = self.tile.sub_block(self.tile.sub_block_at(row, self.lane));
+            let inner = (row - sub_block.row, self.lane - sub_block.column);
+            sub_block.coded + inner.0 * sub_block.width + inner.1
+        } else {
+            0
+        };
+        // SAFETY: the element is in the tile.
+        unsafe { self.load_coded(self.tile.coded + at) }
+    }
+
+    /// Puts what [`Half::load_row`] loaded where it belongs; whether it is a coefficient.
+    #[inline(always)]
+    fn put_row(&self, row: u32, coded: u32) -> bool {
+        let column = self.lane;
+        if !self.contains(row, column) {
+            return false;
+        }
+        let (place, value, is_coefficient) = match self.transforms_at(row, column) {
+            Some((along_columns, along_rows)) => {
+                let sub_block = self.tile.sub_block(self.tile.sub_block_at(row, column));
+                let row = sub_block.row + along_columns.place(row - sub_block.row);
+                let column = sub_block.column + along_rows.place(column - sub_block.column);
+                (self.address(row, column), unfold_coefficient(coded) as u32, true)
+            }
+            None => (self.address(row, column), coded, false),
+        };
+        // SAFETY: in the tile; places of coefficients are a permutation of the sub-block.
+        unsafe { place.store_u32(value) };
+        is_coefficient
     }
 
     /// Inverse transforms along the lane's column.
     unsafe fn undo_columns(&self) {
         let mut row = 0;
         while row < TILE {
-            // SAFETY: the module's promise.
-            if let Some((along_columns, _)) = unsafe { self.transforms_at(row, self.lane) } {
+            if let Some((along_columns, _)) = self.transforms_at(row, self.lane) {
                 let first = self.address(row, self.lane);
                 along_columns.inverse(&mut Line { first, stride: tile_layout::ROW_BYTES });
             }
@@ -153,8 +202,7 @@ impl Half {
     unsafe fn undo_rows(&self) {
         let mut column = 0;
         while column < TILE {
-            // SAFETY: the module's promise.
-            if let Some((_, along_rows)) = unsafe { self.transforms_at(self.lane, column) } {
+            if let Some((_, along_rows)) = self.transforms_at(self.lane, column) {
                 let mut line = Line { first: self.address(self.lane, column), stride: 4 };
                 along_rows.inverse(&mut line);
                 let mut index = 0;
@@ -167,12 +215,33 @@ impl Half {
         }
     }
 
-    /// Undoes predictions, diagonal after diagonal.
+    /// How far up and left the neighbours are that any element of the tile is predicted from.
+    fn reach(&self) -> (u32, u32) {
+        let (mut up, mut left, mut number) = (0, 0, 0);
+        while number < self.tile.sub_blocks() {
+            let of_mode = self.mode_of(number).reach();
+            up = u32::max(up, of_mode.0);
+            left = u32::max(left, of_mode.1);
+            number += 1;
+        }
+        (up, left)
+    }
+
+    /// Undoes predictions, in an order in which all neighbours come before.
     unsafe fn undo_predictions(&self) {
-        let row = self.lane;
+        let (up, left) = self.reach();
+        // Both halves of the warp take as many steps.
+        let along_diagonals = warp::warp_vote_ballot(ALL_LANES, up > 0 && left > 0) != 0;
+        let steps = if along_diagonals { 2 * TILE - 1 } else { TILE };
         let mut step = 0;
-        while step < 2 * TILE - 1 {
-            let column = step.wrapping_sub(row);
+        while step < steps {
+            let (row, column) = if left == 0 {
+                (step, self.lane)
+            } else if up == 0 {
+                (self.lane, step)
+            } else {
+                (self.lane, step.wrapping_sub(self.lane))
+            };
             if self.contains(row, column) {
                 // SAFETY: the element is in the tile.
                 unsafe { self.undo_prediction(row, column) };
@@ -183,12 +252,10 @@ impl Half {
     }
 
     unsafe fn undo_prediction(&self, row: u32, column: u32) {
-        // SAFETY: the element is in the tile.
-        let mode = unsafe { self.mode_at(row, column) };
-        // SAFETY: the element is in the tile.
-        if unsafe { self.transforms_at(row, column) }.is_some() {
+        if self.transforms_at(row, column).is_some() {
             return;
         }
+        let mode = self.mode_at(row, column);
         let predicted = predict(self.format, mode, row, column, |up, left| {
             // SAFETY: the neighbour is in the tile, and had an earlier step.
             unsafe { self.address(row - up, column - left).load_u32() as i32 }

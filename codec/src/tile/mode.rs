@@ -222,7 +222,7 @@ impl Mode {
 
     /// How many rows up and columns left the farthest neighbours are.
     #[inline(always)]
-    pub(super) const fn reach(self) -> (u32, u32) {
+    pub const fn reach(self) -> (u32, u32) {
         match self {
             Self::None | Self::Cosine | Self::Sine | Self::CosineSine | Self::SineCosine => (0, 0),
             Self::Left => (0, 1),

@@ -9,7 +9,9 @@ use codec::split::exponent_of;
 use cuda_std::{global, warp};
 
 use super::lane::Lane;
-use super::{Block, Stream};
+use super::layout::Stream;
+use super::output::RunBytes;
+use super::{Block, Target};
 use crate::classes::Choices;
 use crate::parts::first_bytes;
 
@@ -43,54 +45,58 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
     }
 
     /// A plane whose symbols take tables by class.
-    pub(super) unsafe fn decode_classes(&self, plane: u32, stream: &Stream) -> u32 {
+    pub(super) unsafe fn decode_classes(&self, target: Target, stream: &Stream) -> u32 {
         // SAFETY: the stream's parts lie within the block; the module's promise.
-        let (mut lane, mut choices) = unsafe { (Lane::new(self, stream), self.choices(plane)) };
+        let (mut lane, mut choices) =
+            unsafe { (Lane::new(self, stream), self.choices(target.plane)) };
         lane.wait();
         let mut group = 0;
         while group < self.groups() {
             let element = (group * LANES as u32 + warp::lane_id()) * Self::RUN;
-            let mut bytes = [0u32; 4];
+            let mut bytes = RunBytes::default();
             // SAFETY: the module's promise; the group is one of the block's.
-            let before = unsafe { self.before(plane, group) };
+            let before = unsafe { self.before(target, group) };
             // SAFETY: the module's promise.
             unsafe { choices.seek(self.task.first + u64::from(element)) };
             let mut number = 0;
             while number < Self::RUN {
                 // SAFETY: the lane was made for a stream of the block.
-                let symbol = unsafe {
+                bytes.push(unsafe {
                     let inside = element + number < self.task.elements;
                     self.chosen_step(&mut lane, &mut choices, inside)
-                };
-                bytes[number as usize / 4] |= symbol << (number % 4 * 8);
+                });
                 number += 1;
             }
+            let bytes = bytes.words(Self::RUN);
             // SAFETY: the module's promise; the group is one of the block's.
-            unsafe { self.put(plane, group, before, bytes) };
+            unsafe { self.put(target, group, before, bytes) };
             group += 1;
         }
-        let carries = plane + 1 == WIDTH && self.carried() > 0;
+        let carries = target.plane + 1 == WIDTH && self.carried() > 0;
         if carries {
             // SAFETY: the module's promise; the last plane's stream has been decoded.
-            unsafe { self.fill_in_carried(plane_kind::CLASSES, &lane) };
+            unsafe { self.fill_in_carried(plane_kind::CLASSES, lane.final_states()) };
         }
         lane.finish(carries)
     }
 
     /// The two last planes, from heads and raw nibbles.
-    pub(super) unsafe fn decode_heads(&self, plane: u32, stream: &Stream) -> u32 {
-        let base = self.specs.constants[plane as usize];
+    pub(super) unsafe fn decode_heads(&self, target: Target, stream: &Stream) -> u32 {
+        let base = self.specs.constants[target.plane as usize];
+        let low = Target { plane: target.plane - 1, ..target };
+        let high = Target { is_first: false, ..target };
         // SAFETY: the stream's parts lie within the block; the module's promise.
-        let (mut lane, mut choices) = unsafe { (Lane::new(self, stream), self.choices(plane)) };
+        let (mut lane, mut choices) =
+            unsafe { (Lane::new(self, stream), self.choices(target.plane)) };
         lane.wait();
         let mut group = 0;
         while group < self.groups() {
             let element = (group * LANES as u32 + warp::lane_id()) * Self::RUN;
             // SAFETY: the module's promise.
             unsafe { choices.seek(self.task.first + u64::from(element)) };
-            let mut exponents = [0u32; 4];
+            let (mut exponents, mut above) = (RunBytes::default(), RunBytes::default());
             // SAFETY: the raw nibbles lie within the block.
-            let mut below = unsafe { self.nibbles_of_run(stream, element) };
+            let nibbles = unsafe { self.nibbles_of_run(stream, element) };
             let mut number = 0;
             while number < Self::RUN {
                 let inside = element + number < self.task.elements;
@@ -101,22 +107,23 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
                 };
                 let escaped = is_escaped_head(head as u8);
                 let exponent = if escaped { tail } else { exponent_of(head as u8, base) };
-                let shift = number % 4 * 8;
-                exponents[number as usize / 4] |= u32::from(exponent) << shift;
-                below[number as usize / 4] |= (head & 15) << (shift + 4);
+                exponents.push(u32::from(exponent));
+                above.push((head & 15) << 4);
                 number += 1;
             }
+            let (exponents, above) = (exponents.words(Self::RUN), above.words(Self::RUN));
+            let below = core::array::from_fn(|word| nibbles[word] | above[word]);
             // SAFETY: the module's promise; the group is one of the block's.
             unsafe {
-                self.put(plane - 1, group, self.before(plane - 1, group), below);
-                self.put(plane, group, self.before(plane, group), exponents);
+                self.put(low, group, self.before(low, group), below);
+                self.put(high, group, self.before(high, group), exponents);
             }
             group += 1;
         }
         let carries = self.carried() > 0;
         if carries {
             // SAFETY: the module's promise; the last plane's stream has been decoded.
-            unsafe { self.fill_in_carried(plane_kind::HEADS, &lane) };
+            unsafe { self.fill_in_carried(plane_kind::HEADS, lane.final_states()) };
         }
         lane.finish(carries)
     }

@@ -10,8 +10,9 @@ use codec::rans::{
 };
 use cuda_std::{global, warp};
 
+use super::Block;
+use super::layout::Stream;
 use super::words::Words;
-use super::{Block, Stream};
 use crate::grid::ALL_LANES;
 use crate::ring::Source;
 
@@ -48,8 +49,13 @@ impl Lane {
         }
     }
 
+    /// The states by their numbers, after all steps: an even number, so that they are in order.
+    pub(super) fn final_states(&self) -> [u32; 2] {
+        self.states
+    }
+
     /// A state by its number. Not looked up, so that both stay in registers.
-    pub(super) fn state(&self, number: u32) -> u32 {
+    fn state(&self, number: u32) -> u32 {
         if number == 0 { self.states[0] } else { self.states[1] }
     }
 

@@ -8,10 +8,38 @@ use codec::rans::carried_by;
 use codec::split::{head_last_32, heads_last, unrotate_bytes, unrotate_halves};
 use cuda_std::warp;
 
-use super::lane::Lane;
-use super::{Block, has_nibbles};
+use super::{Block, Target, has_nibbles};
 use crate::grid::ALL_LANES;
-use crate::output::{add_to_run, replace_bits, run_before, store_run};
+use crate::output::{add_to_run, replace_bits, run_before};
+
+/// The bytes of a lane's run, which come one after the other. They move from word to word, so that none of
+/// them is looked up by a number: all words stay in registers.
+#[derive(Clone, Copy, Default)]
+pub(super) struct RunBytes {
+    words: [u32; 4],
+}
+
+impl RunBytes {
+    /// Puts a byte behind the others.
+    #[inline(always)]
+    pub(super) fn push(&mut self, byte: u32) {
+        let [a, b, c, d] = self.words;
+        let joined = |low: u32, high: u32| low >> 8 | high << 24;
+        self.words = [joined(a, b), joined(b, c), joined(c, d), joined(d, byte)];
+    }
+
+    /// The last `count` bytes, which is 2, 4, 8 or 16, from the first word on.
+    #[inline(always)]
+    pub(super) fn words(self, count: u32) -> [u32; 4] {
+        let [a, b, c, d] = self.words;
+        match count {
+            16 => [a, b, c, d],
+            8 => [c, d, 0, 0],
+            4 => [d, 0, 0, 0],
+            _ => [d >> 16, 0, 0, 0],
+        }
+    }
+}
 
 impl<const WIDTH: u32> Block<'_, WIDTH> {
     /// Where a lane's run of a group lies in the output, and the output's length.
@@ -19,11 +47,11 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
         ((group * LANES as u32 + warp::lane_id()) * 16, self.task.elements * WIDTH)
     }
 
-    /// What the planes below `plane` have put into a lane's run, for [`Block::put`]: asked for before the
-    /// plane's own bytes are decoded, so that it comes meanwhile.
+    /// What other planes have put into a lane's run, for [`Block::put`]: asked for before the plane's own
+    /// bytes are decoded, so that it comes meanwhile.
     #[inline(always)]
-    pub(super) unsafe fn before(&self, plane: u32, group: u32) -> [u32; 4] {
-        if plane == 0 {
+    pub(super) unsafe fn before(&self, target: Target, group: u32) -> [u32; 4] {
+        if target.is_first {
             return [0; 4];
         }
         let (offset, length) = self.run_at(group);
@@ -33,22 +61,25 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
 
     /// Adds a plane's bytes of a run to the output, which has [`Block::before`] there.
     #[inline(always)]
-    pub(super) unsafe fn put(&self, plane: u32, group: u32, before: [u32; 4], bytes: [u32; 4]) {
+    pub(super) unsafe fn put(&self, target: Target, group: u32, before: [u32; 4], bytes: [u32; 4]) {
         let (offset, length) = self.run_at(group);
-        let run = self.place(plane, bytes);
+        let run = self.place(target.plane, bytes);
         let out = self.task.out as *mut u8;
+        let before = (before, target.is_first);
         // SAFETY: the output has `length` bytes; a run begins at a multiple of 16.
-        unsafe {
-            if plane == 0 {
-                store_run(out, offset, length, run);
-            } else {
-                add_to_run(out, offset, length, before, run);
-            }
-        }
+        unsafe { add_to_run(out, (offset, length), before, run) };
+    }
+
+    /// Puts a run into the output.
+    #[inline(always)]
+    pub(super) unsafe fn put_run(&self, group: u32, run: [u32; 4]) {
+        let (offset, length) = self.run_at(group);
+        // SAFETY: the output has `length` bytes; a run begins at a multiple of 16.
+        unsafe { add_to_run(self.task.out as *mut u8, (offset, length), ([0; 4], true), run) };
     }
 
     /// The bits that bytes of a plane have in their elements, rotation undone.
-    fn place(&self, plane: u32, bytes: [u32; 4]) -> [u32; 4] {
+    pub(super) fn place(&self, plane: u32, bytes: [u32; 4]) -> [u32; 4] {
         let shift = 8 * (plane % 4);
         let byte = |number: u32| bytes[number as usize / 4] >> (number % 4 * 8) & 0xFF;
         let arranged = self.specs.arrangement;
@@ -81,7 +112,7 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
     }
 
     /// Puts the bytes that the states carried over the zeros that stand for them.
-    pub(super) unsafe fn fill_in_carried(&self, kind: u8, lane: &Lane) {
+    pub(super) unsafe fn fill_in_carried(&self, kind: u8, states: [u32; 2]) {
         warp::sync_warp(ALL_LANES);
         let out = self.task.out as *mut u8;
         let arranged = self.specs.arrangement;
@@ -91,7 +122,7 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
         let raw_bytes = if nibbles { self.task.elements.div_ceil(2) } else { self.task.elements };
         let mut number = 0;
         while number < self.specs.states_per_lane {
-            let carried = carried_by(lane.state(number));
+            let carried = carried_by(if number == 0 { states[0] } else { states[1] });
             let mut byte = 0;
             while byte < 2 {
                 let at = raw_bytes - self.carried() + 64 * number + 2 * warp::lane_id() + byte;

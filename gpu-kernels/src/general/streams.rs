@@ -1,4 +1,5 @@
-//! Planes with one table, and raw planes.
+//! Planes with one table, step by step: any coding, any number of states. Elements of two and four bytes
+//! have [`super::passes`] for it.
 //!
 //! The unsafe functions here share the promise of [`super`].
 
@@ -10,50 +11,27 @@ use cuda_std::shared::SharedAddress;
 use cuda_std::{async_copy, global, thread, warp};
 
 use super::lane::Lane;
-use super::{Block, Stream};
+use super::layout::Stream;
+use super::output::RunBytes;
+use super::{Block, Target};
 use crate::escapes::{Escapes, MARK, VALUES_BYTES, announced};
-use crate::grid::{ALL_LANES, WARP};
+use crate::grid::{ALL_LANES, SharedLayout, WARP, copy_to_shared};
 use crate::parts::first_bytes;
 
 impl<const WIDTH: u32> Block<'_, WIDTH> {
-    /// The bytes of a lane's run in a group, of a raw part with `length` bytes at `at`: so many as
-    /// the run has elements, the rest zeros.
-    pub(super) unsafe fn raw_run(&self, at: u32, length: u32, group: u32) -> [u32; 4] {
-        let offset = (group * LANES as u32 + warp::lane_id()) * Self::RUN;
-        let mut bytes = [0; 4];
-        let mut word = 0;
-        // Whole words are inside the block as long as one byte is: parts end in padding.
-        while word < 4 {
-            let this = offset + 4 * word;
-            if 4 * word < Self::RUN && this < length {
-                let from = self.part(at + this);
-                let loaded = if Self::RUN < 4 {
-                    // SAFETY: within the part or its padding; a multiple of 2.
-                    unsafe { u32::from(global::load_u16(from.cast())) }
-                } else {
-                    // SAFETY: within the part or its padding; a multiple of 4.
-                    unsafe { global::load_u32(from.cast()) }
-                };
-                bytes[word as usize] = first_bytes(loaded, length - this);
-            }
-            word += 1;
-        }
-        bytes
-    }
-
     /// A plane of symbols with one table.
-    pub(super) unsafe fn decode_stream(&self, plane: u32, kind: u8, stream: &Stream) -> u32 {
+    pub(super) unsafe fn decode_stream(&self, target: Target, kind: u8, stream: &Stream) -> u32 {
         // SAFETY: the stream's parts lie within the block.
         let mut lane = unsafe { Lane::new(self, stream) };
         // SAFETY: the module's promise.
-        let table = unsafe { self.load_table(plane) };
+        let table = unsafe { self.load_table(target.plane) };
         lane.wait();
         let per_symbol = if kind == plane_kind::SYMBOLS { 1 } else { 2 };
         let (mut group, mut escapes) = (0, 0);
         while group < self.groups() {
             // SAFETY: the module's promise; the group is one of the block's.
-            let before = unsafe { self.before(plane, group) };
-            let mut bytes = [0u32; 4];
+            let before = unsafe { self.before(target, group) };
+            let mut bytes = RunBytes::default();
             let mut symbol_number = 0;
             while symbol_number < Self::RUN / per_symbol {
                 let last = self.carries_symbols() && group + 1 == self.groups();
@@ -71,50 +49,59 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
                     let element = (group * LANES as u32 + warp::lane_id()) * Self::RUN + at;
                     escapes += announced([value], self.task.elements.saturating_sub(element));
                 }
-                bytes[at as usize / 4] |= (value & 0xFFFF) << (at % 4 * 8);
+                bytes.push(value & 0xFF);
+                if two {
+                    bytes.push(value >> 8 & 0xFF);
+                }
                 symbol_number += 1;
             }
-            if kind == plane_kind::NIBBLE_PAIRS {
+            let bytes = if kind == plane_kind::NIBBLE_PAIRS {
                 // SAFETY: the raw nibbles lie within the block.
-                bytes = unsafe { self.merge_nibbles(stream, group, bytes) };
-            }
+                unsafe { self.merge_nibbles(stream, group, bytes.words(Self::RUN / 2)) }
+            } else {
+                bytes.words(Self::RUN)
+            };
             // SAFETY: the module's promise; the group is one of the block's.
-            unsafe { self.put(plane, group, before, bytes) };
+            unsafe { self.put(target, group, before, bytes) };
             group += 1;
         }
-        let carries = plane + 1 == WIDTH && self.carried() > 0;
+        let carries = target.plane + 1 == WIDTH && self.carried() > 0;
         let mut found = lane.finish(carries || self.carries_symbols());
         if carries {
             // SAFETY: the module's promise; the last plane's stream has been decoded.
-            unsafe { self.fill_in_carried(kind, &lane) };
+            unsafe { self.fill_in_carried(kind, lane.final_states()) };
         }
         if kind == plane_kind::PAIRS {
             // SAFETY: the escapes lie within the block.
             found |= unsafe {
                 let list = self.part(stream.escapes_at).cast();
                 let listed = Escapes { list, count: stream.escapes };
-                let place = (plane, self.specs.arrangement);
+                let place = (target.plane, self.specs.arrangement);
                 listed.fill_in::<WIDTH>(&self.task, place, table.mark(), escapes)
             };
         }
         found
     }
 
+    /// The shared memory of a thread block as the warp sees it, with a table of its own.
+    pub(super) fn shared_of_warp(&self) -> SharedLayout {
+        let warp = thread::thread_idx_x() / WARP;
+        let mut shared = self.shared;
+        shared.entries = shared.entries.offset(warp * shared_layout::TABLE_BYTES);
+        shared.expanded = shared.entries.offset(shared_layout::EXPANDED);
+        shared
+    }
+
     /// Starts to bring the table of a plane to the warp's shared memory, in the place of the one before.
-    unsafe fn load_table(&self, plane: u32) -> Table {
-        let (lane, warp) = (warp::lane_id(), thread::thread_idx_x() / WARP);
-        let target = self.shared.entries.offset(warp * shared_layout::TABLE_BYTES);
+    pub(super) unsafe fn load_table(&self, plane: u32) -> Table {
+        let target = self.shared_of_warp().entries;
         // The other lanes may still be reading the one before.
         warp::sync_warp(ALL_LANES);
-        let mut at = lane * 16;
-        while at < shared_layout::TABLE_BYTES {
-            // SAFETY: the host made it a position within the tables; within the table and its room.
-            unsafe {
-                let table = self.tables.add(self.specs.tables[plane as usize] as usize);
-                let source = table.cast::<u8>().add(at as usize);
-                async_copy::copy_16_partial(target.offset(at), source, 16);
-            }
-            at += WARP * 16;
+        // SAFETY: the host made it a position within the tables; within the table and its room.
+        unsafe {
+            let table = self.tables.add(self.specs.tables[plane as usize] as usize);
+            let lanes = (warp::lane_id(), WARP);
+            copy_to_shared(table.cast(), target, shared_layout::TABLE_BYTES, lanes);
         }
         async_copy::commit();
         Table(target)
@@ -148,7 +135,7 @@ impl<const WIDTH: u32> Block<'_, WIDTH> {
 
 /// A table in shared memory, laid out as [`codec::device::KernelTable`].
 #[derive(Clone, Copy)]
-struct Table(SharedAddress);
+pub(super) struct Table(SharedAddress);
 
 impl Table {
     /// The entry of a slot, which is below the table's size.

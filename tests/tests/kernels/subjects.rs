@@ -134,7 +134,7 @@ pub(crate) fn subjects_by_class() -> Vec<Subject> {
 
 /// The general kernels with plans of every kind of plane.
 pub(crate) fn general_subjects() -> Vec<Subject> {
-    let plans: [(&'static str, GeneralKernel, &[PlaneCoding], bool); 22] = [
+    let plans: [(&'static str, GeneralKernel, &[PlaneCoding], bool); 24] = [
         ("decode_1_general", general::decode_1_general, &[Symbols], true),
         ("decode_1_general", general::decode_1_general, &[Pairs], false),
         ("decode_1_general", general::decode_1_general, &[Pairs], true),
@@ -145,6 +145,8 @@ pub(crate) fn general_subjects() -> Vec<Subject> {
         ("decode_2_general", general::decode_2_general, &[Symbols, Pairs], true),
         ("decode_2_general", general::decode_2_general, &[Constant(7), Symbols], false),
         ("decode_2_general", general::decode_2_general, &[Symbols, Raw], true),
+        ("decode_2_general", general::decode_2_general, &[Symbols, Symbols], true),
+        ("decode_4_general", general::decode_4_general, &[Symbols, Raw, Raw, Pairs], true),
         (
             "decode_4_general",
             general::decode_4_general,
