@@ -78,6 +78,7 @@ pub(super) struct LaunchSections {
     pub(super) group_count: u32,
     /// A counter for each group.
     pub(super) counters: usize,
+    pub(super) has_tiles: bool,
 }
 
 /// The work of a decode and its place in a run of bytes.
@@ -110,6 +111,7 @@ impl Description {
             groups: places.of(&launch.groups),
             group_count: launch.groups.len() as u32,
             counters: 0,
+            has_tiles: launch.has_tiles,
         });
         let mut launches: Vec<LaunchSections> = launches.collect();
         let words: usize = launches.iter().map(|launch| launch.group_count as usize).sum();

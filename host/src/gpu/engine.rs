@@ -61,6 +61,24 @@ struct SimpleLaunch {
     grid: u32,
 }
 
+impl SimpleLaunch {
+    /// Queues it on `stream`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Function::launch`]; the kernel takes tasks and their number.
+    unsafe fn queue(
+        mut self,
+        function: Function,
+        shared_bytes: u32,
+        stream: &Stream,
+    ) -> Result<()> {
+        let mut arguments = [argument(&mut self.tasks), argument(&mut self.task_count)];
+        // SAFETY: the caller's promise.
+        unsafe { function.launch((self.grid, THREADS, shared_bytes), stream, &mut arguments) }
+    }
+}
+
 /// The kernel that undoes references.
 const REFERENCE_KERNEL: &str = "undo_references";
 /// Thread blocks of it for each multiprocessor: all that one has room for.
@@ -86,6 +104,8 @@ struct PreparedLaunch {
     grid: u32,
     threads: u32,
     shared_bytes: u32,
+    /// Whether all tiles are made of what it decodes: their kernel follows it at once then.
+    has_all_tiles: bool,
 }
 
 /// The work of a decode, in device memory of its own and ready to be launched any number of times.
@@ -181,6 +201,7 @@ impl Engine {
         // Little work first, beside which that of the last launch fills the device.
         let mut by_size: Vec<_> = sections.launches.iter().collect();
         by_size.sort_by_key(|launch| launch.tasks);
+        let launches_with_tiles = by_size.iter().filter(|launch| launch.has_tiles).count();
         for launch in by_size {
             let (kernel, geometry) = self.geometry(&launch.kernel, launch.tasks)?;
             let grid = geometry.grid(&kernel, launch.tasks, Capacity::of(&self.info));
@@ -193,6 +214,7 @@ impl Engine {
                 grid,
                 threads: geometry.warps * LANES as u32,
                 shared_bytes: geometry.shared_bytes,
+                has_all_tiles: launch.has_tiles && launches_with_tiles == 1,
             });
         }
         let simple = |tasks: usize, task_count: u32, resident: u32, per_block: u32| {
@@ -286,6 +308,12 @@ impl Engine {
     /// the stream has passed this point; what its tasks write is not otherwise used meanwhile.
     pub(crate) unsafe fn launch(&self, plan: &LaunchPlan, stream: &Stream) -> Result<()> {
         let LaunchPlan { mut tasks, mut tables, mut specs, mut status, mut classes, .. } = *plan;
+        let tile_bytes = tile_layout::bytes(THREADS / LANES as u32);
+        let queue_tiles = |stream: &Stream| match plan.tiles {
+            // SAFETY: the caller's promise.
+            Some(launch) => unsafe { launch.queue(self.tiles, tile_bytes, stream) },
+            None => Ok(()),
+        };
         let mut queue = |prepared: &PreparedLaunch, stream: &Stream| {
             let PreparedLaunch { mut groups, mut group_count, mut counters, .. } = *prepared;
             let mut arguments = [
@@ -302,23 +330,21 @@ impl Engine {
             let shape = (prepared.grid, prepared.threads, prepared.shared_bytes);
             // SAFETY: the caller keeps the description and what its tasks point to; the arguments are
             // those of the kernel's signature.
-            unsafe { prepared.function.launch(shape, stream, &mut arguments[..count]) }
+            unsafe { prepared.function.launch(shape, stream, &mut arguments[..count])? };
+            if prepared.has_all_tiles { queue_tiles(stream) } else { Ok(()) }
         };
         if let Some((last, aside)) = plan.launches.split_last() {
             let mut branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
             branches.run(stream, aside, last, &mut queue)?;
         }
-        let tile_bytes = tile_layout::bytes(THREADS / LANES as u32);
-        let simple = [
-            (plan.tiles, self.tiles, tile_bytes),
-            (plan.references, self.references, 0),
-            (plan.copies, self.copies, 0),
-        ];
-        for (launch, function, shared_bytes) in simple {
-            let Some(SimpleLaunch { mut tasks, mut task_count, grid }) = launch else { continue };
-            let mut arguments = [argument(&mut tasks), argument(&mut task_count)];
-            // SAFETY: as above.
-            unsafe { function.launch((grid, THREADS, shared_bytes), stream, &mut arguments)? };
+        if !plan.launches.iter().any(|launch| launch.has_all_tiles) {
+            queue_tiles(stream)?;
+        }
+        for (launch, function) in [(plan.references, self.references), (plan.copies, self.copies)] {
+            if let Some(launch) = launch {
+                // SAFETY: the caller's promise.
+                unsafe { launch.queue(function, 0, stream)? };
+            }
         }
         Ok(())
     }

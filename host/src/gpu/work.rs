@@ -10,7 +10,7 @@ use codec::constants::BLOCK_ALIGNMENT;
 use codec::device::staging::WarpMemory;
 use codec::device::{
     BlockTask, KernelTable, PlaneSpecs, RectangleTask, ReferenceTask, TaskGroup, TileTask,
-    arrangement, plane_kind, shared_layout,
+    arrangement, plane_kind, shared_layout, tile_layout,
 };
 use codec::reference::packed;
 use codec::split::{ElementLayout, Width};
@@ -147,6 +147,8 @@ pub(crate) struct Launch {
     /// The groups' `first_task` counts from the start of all tasks.
     pub(crate) groups: Vec<TaskGroup>,
     pub(crate) tasks: usize,
+    /// Whether tiles are made of some of what it decodes.
+    pub(crate) has_tiles: bool,
 }
 
 /// Everything that the kernels of a decode read, but the payload.
@@ -181,8 +183,11 @@ pub(crate) struct TileWork {
     statuses: HashSet<u32>,
 }
 
-/// Tiles of a task: many tasks of little each keep all warps busy, even with few blocks.
+/// Tiles of a task.
 const TILES_PER_TASK: u32 = 8;
+
+/// So few tasks are cut up, so that more warps have one: fewer than a large device has warps.
+const FEW_TILE_TASKS: usize = 1024;
 
 /// Bytes of a task: eight runs of each of the thread block's threads.
 const REFERENCE_TASK_BYTES: u64 = 32 << 10;
@@ -202,15 +207,21 @@ impl Work {
         for ((kernel, table), tasks) in buckets {
             let group =
                 TaskGroup { first_task: work.tasks.len() as u32, tasks: tasks.len() as u32, table };
+            let has_tiles = tasks.iter().any(|task| work.tiles.statuses.contains(&task.status));
             match work.launches.last_mut() {
                 Some(launch) if launch.kernel == kernel => {
                     launch.groups.push(group);
                     launch.tasks += tasks.len();
+                    launch.has_tiles |= has_tiles;
                 }
-                _ => work.launches.push(Launch { kernel, groups: vec![group], tasks: tasks.len() }),
+                _ => {
+                    let (groups, tasks) = (vec![group], tasks.len());
+                    work.launches.push(Launch { kernel, groups, tasks, has_tiles });
+                }
             }
             work.tasks.extend(tasks);
         }
+        work.tiles.spread();
         Ok(work)
     }
 
@@ -249,6 +260,21 @@ impl TileWork {
         self.coded_bytes += (block.coded_bytes() as u64).next_multiple_of(BLOCK_ALIGNMENT as u64);
         self.statuses.insert(status);
         coded
+    }
+
+    /// Cuts the tasks up where there are few, into what a warp works on at a time.
+    fn spread(&mut self) {
+        if self.tasks.len() >= FEW_TILE_TASKS {
+            return;
+        }
+        let pieces = self.tasks.iter().flat_map(|task| {
+            (0..task.tiles).step_by(tile_layout::TILES_PER_WARP as usize).map(|skipped| TileTask {
+                first_tile: task.first_tile + skipped,
+                tiles: (task.tiles - skipped).min(tile_layout::TILES_PER_WARP),
+                ..*task
+            })
+        });
+        self.tasks = pieces.collect();
     }
 }
 
@@ -584,6 +610,29 @@ mod tests {
         let blocks = checkpoint.index.tensors[0].blocks.len();
         let request = Request { tensor: 0, blocks: 0..blocks, payload: 0, out: 0, base: 0 };
         Work::new(&checkpoint.index, &[request], &TableCache::default()).unwrap()
+    }
+
+    #[test]
+    fn few_tile_tasks_are_cut_up_and_many_are_not() {
+        let task = |tiles: u32| TileTask {
+            coded: 0,
+            out: 0,
+            modes: 0,
+            elements: 1 << 14,
+            columns: 128,
+            first_tile: 8,
+            tiles,
+            format: 0,
+            coded_width: 1,
+        };
+        let cut = |tasks: Vec<TileTask>| {
+            let mut work = TileWork { tasks, ..TileWork::default() };
+            work.spread();
+            work.tasks.iter().map(|task| (task.first_tile, task.tiles)).collect::<Vec<_>>()
+        };
+        assert_eq!(cut(vec![task(5), task(1)]), [(8, 2), (10, 2), (12, 1), (8, 1)]);
+        assert_eq!(cut(vec![task(8); FEW_TILE_TASKS]), [(8, 8); FEW_TILE_TASKS]);
+        assert_eq!(cut(Vec::new()), []);
     }
 
     #[test]
