@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use wcodec::gpu::{Decoder, DeviceInfo};
-use wcodec::safetensors::{TensorData, build, parse};
+use wcodec::safetensors::{Dtype, Header, TensorData, TensorEntry, build, parse};
 use wcodec::{Base, Checkpoint, EncodeOptions, Profile, encode_safetensors_bytes};
 
 use nvcomp::Nvcomp;
@@ -31,7 +31,8 @@ type Failure = Box<dyn Error>;
 /// Measures how fast the GPU decodes Gaussian weights and files, as wcodec and as nvCOMP has them.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Path of nvCOMP's library, libnvcomp.so.6, to measure on the same weights
+    /// Path of nvCOMP's library, libnvcomp.so.6, to measure on the same weights; a file's as one run of
+    /// what most of its bytes are
     #[arg(long, value_name = "LIBRARY")]
     nvcomp: Option<PathBuf>,
     /// What to encode for: fast, or max (planes by class, heads, tiles by exact sizes)
@@ -110,6 +111,8 @@ impl FromStr for Setting {
 struct Original {
     file: Vec<u8>,
     data_start: usize,
+    /// What most of its bytes are.
+    weights: WeightType,
 }
 
 impl Original {
@@ -128,14 +131,28 @@ impl Original {
                 (build(&[tensor], &[])?, Path::new("the weights"))
             }
         };
-        let data_start = parse(&file, path)?.data_start as usize;
-        Ok(Self { file, data_start })
+        let header = parse(&file, path)?;
+        let (data_start, weights) = (header.data_start as usize, most_common(&header));
+        Ok(Self { file, data_start, weights })
     }
 
     /// The tensors' bytes.
     fn data(&self) -> &[u8] {
         &self.file[self.data_start..]
     }
+}
+
+/// What most bytes of a file's tensors are.
+fn most_common(header: &Header) -> WeightType {
+    let mut bytes_of: Vec<(&Dtype, u64)> = Vec::new();
+    for TensorEntry { dtype, start, end, .. } in &header.tensors {
+        match bytes_of.iter_mut().find(|(known, _)| *known == dtype) {
+            Some((_, total)) => *total += end - start,
+            None => bytes_of.push((dtype, end - start)),
+        }
+    }
+    let most = bytes_of.iter().max_by_key(|(_, total)| *total);
+    most.map_or(WeightType::Int4, |(dtype, _)| WeightType::of(dtype))
 }
 
 /// The lines of one source.
@@ -284,15 +301,17 @@ fn measure_source(
             report.add(&what, line, &mut ours);
         }
     }
-    if let Source::Weights { weights, mebi } = source {
-        let name = format!("{weights}:{mebi}");
-        if let Some(nvcomp) = nvcomp {
-            nvcomp.measure(&name, *weights, original.data(), |what, result| {
-                report.add(what, result, &mut theirs);
-            });
-        }
-        report.comparisons.push(Comparison { name, wcodec: ours, nvcomp: theirs });
+    let name = match source {
+        Source::Weights { weights, mebi } => format!("{weights}:{mebi}"),
+        Source::File(path) => path.file_name().unwrap_or_default().display().to_string(),
+    };
+    if let Some(nvcomp) = nvcomp {
+        // All tensors' bytes as one run of the type that most of them have.
+        nvcomp.measure(&name, original.weights, original.data(), |what, result| {
+            report.add(what, result, &mut theirs);
+        });
     }
+    report.comparisons.push(Comparison { name, wcodec: ours, nvcomp: theirs });
     Ok(())
 }
 
@@ -369,11 +388,28 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_what_most_of_its_bytes_are() {
+        let tensor = |name, dtype, shape, bytes| TensorData { name, dtype, shape, bytes };
+        let zeros = [0; 16];
+        let of = |tensors: &[TensorData<'_>]| {
+            most_common(&parse(&build(tensors, &[]).unwrap(), Path::new("file")).unwrap())
+        };
+        let one = tensor("a", Dtype::F32, &[3], &zeros[..12]);
+        let two = [("b", 8), ("c", 8)]
+            .map(|(name, bytes)| tensor(name, Dtype::I8, &[8][..], &zeros[..bytes]));
+        let [b, c] = two;
+        assert_eq!(of(&[one, b, c]), WeightType::I8);
+        assert_eq!(of(&[tensor("d", Dtype::I64, &[2], &zeros)]), WeightType::Int4);
+        assert_eq!(of(&[]), WeightType::Int4);
+    }
+
+    #[test]
     fn originals_hold_the_weights_as_one_tensor() {
         let source = Source::Weights { weights: WeightType::Int4, mebi: 1 };
         let original = Original::load(&source).unwrap();
         assert!(original.data() == gaussian(WeightType::Int4, 1 << 20));
         assert_eq!(original.data().len(), 1 << 19);
+        assert_eq!(original.weights, WeightType::Int4);
         let missing = Original::load(&Source::File("/nonexistent".into())).err().unwrap();
         assert!(missing.to_string().contains("/nonexistent"), "{missing}");
     }

@@ -58,6 +58,14 @@ impl WeightType {
     }
 }
 
+impl WeightType {
+    /// The type of weights that a checkpoint has as this dtype; bytes of which nothing else is known are taken
+    /// for INT4.
+    pub(crate) fn of(dtype: &Dtype) -> Self {
+        Self::ALL.into_iter().find(|weights| weights.dtype() == *dtype).unwrap_or(Self::Int4)
+    }
+}
+
 impl fmt::Display for WeightType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
