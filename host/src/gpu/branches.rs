@@ -1,5 +1,6 @@
 //! Kernels beside each other: streams that leave one and come back to it.
 
+use std::cell::Cell;
 use std::ptr;
 
 use cuda_driver::cust::stream::{Stream, StreamFlags};
@@ -16,6 +17,8 @@ const WITHOUT_TIMING: u32 = 2;
 /// Streams to branch off to. Work that uses one waits for what was queued there before, so that a few
 /// more than a launch plan has kernels let several plans keep apart.
 const BRANCHES: usize = 4;
+/// Those for what fills the device: as many plans keep apart.
+const LARGE_BRANCHES: usize = 4;
 
 /// A point in a stream, for others to wait for.
 pub(super) struct Mark(CUevent);
@@ -52,51 +55,71 @@ impl Drop for Mark {
     }
 }
 
+/// Streams that are used one after the other.
+struct Streams {
+    streams: Vec<Stream>,
+    /// The one that is used next.
+    next: Cell<usize>,
+}
+
+impl Streams {
+    /// So many, in the current context.
+    fn new(count: usize) -> Result<Self> {
+        let stream = |_| Stream::new(StreamFlags::NON_BLOCKING, None).map_err(gpu("make a stream"));
+        Ok(Self { streams: (0..count).map(stream).collect::<Result<_>>()?, next: Cell::new(0) })
+    }
+
+    /// The next one.
+    fn take(&self) -> &Stream {
+        let number = self.next.get();
+        self.next.set((number + 1) % self.streams.len());
+        &self.streams[number]
+    }
+}
+
 /// Streams that branch off from another one.
 pub(super) struct Branches {
-    streams: Vec<Stream>,
+    small: Streams,
+    large: Streams,
     mark: Mark,
-    /// The one that is used next.
-    next: usize,
 }
 
 impl Branches {
     /// In the current context.
     pub(super) fn new() -> Result<Self> {
-        let stream = |_| Stream::new(StreamFlags::NON_BLOCKING, None).map_err(gpu("make a stream"));
-        let streams = (0..BRANCHES).map(stream).collect::<Result<_>>()?;
-        Ok(Self { streams, mark: Mark::new()?, next: 0 })
+        let (small, large) = (Streams::new(BRANCHES)?, Streams::new(LARGE_BRANCHES)?);
+        Ok(Self { small, large, mark: Mark::new()? })
     }
 
-    /// Queues everything of `aside` on streams that begin where `stream` is now, then `last` on
-    /// `stream` itself, which goes on once all is done. What has been queued when something fails, it
-    /// waits for as well.
+    /// Queues all items in turn: the first on `stream`, which goes on once all is done, the others on
+    /// streams that begin where `stream` is now, the one with the number `large` on one that small ones
+    /// don't use. What is on another stream begins some microseconds later, each after the one before. What
+    /// has been queued when something fails, `stream` waits for as well.
     pub(super) fn run<T>(
-        &mut self,
+        &self,
         stream: &Stream,
-        aside: &[T],
-        last: &T,
+        items: &[T],
+        large: usize,
         mut queue: impl FnMut(&T, &Stream) -> Result<()>,
     ) -> Result<()> {
-        let mut used = Vec::with_capacity(BRANCHES.min(aside.len()));
-        let mut result = if aside.is_empty() { Ok(()) } else { self.mark.set(stream) };
-        for item in aside {
+        let Some((first, others)) = items.split_first() else { return Ok(()) };
+        let mut result = if others.is_empty() { Ok(()) } else { self.mark.set(stream) };
+        result = result.and_then(|()| queue(first, stream));
+        let mut used: Vec<&Stream> = Vec::with_capacity(BRANCHES + 1);
+        for (number, item) in (1..).zip(others) {
             if result.is_err() {
                 break;
             }
-            let number = self.next;
-            self.next = (number + 1) % BRANCHES;
-            if !used.contains(&number) {
-                result = self.mark.hold(&self.streams[number]);
-                used.push(number);
+            let pool = if number == large { &self.large } else { &self.small };
+            let branch = pool.take();
+            if !used.iter().any(|known| known.as_inner() == branch.as_inner()) {
+                result = self.mark.hold(branch);
+                used.push(branch);
             }
-            result = result.and_then(|()| queue(item, &self.streams[number]));
+            result = result.and_then(|()| queue(item, branch));
         }
-        if result.is_ok() {
-            result = queue(last, stream);
-        }
-        for number in used {
-            let joined = self.mark.set(&self.streams[number]).and_then(|()| self.mark.hold(stream));
+        for branch in used {
+            let joined = self.mark.set(branch).and_then(|()| self.mark.hold(stream));
             result = result.and(joined);
         }
         result

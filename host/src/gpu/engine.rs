@@ -14,7 +14,7 @@ use codec::constants::LANES;
 use codec::device::{THREADS, status, tile_layout};
 
 use super::branches::Branches;
-use super::description::Description;
+use super::description::{Description, LaunchSections};
 use super::device::{DeviceInfo, MIN_COMPUTE_CAPABILITY, devices, driver, gpu};
 use super::kernels::{Capacity, Function, Geometries, Geometry, Kernels, warps_for};
 use super::memory::download;
@@ -41,6 +41,8 @@ pub(crate) struct Engine {
 /// Kernel launches of a decode, with the addresses of what they read.
 pub(crate) struct LaunchPlan {
     launches: Vec<PreparedLaunch>,
+    /// The number of the launch with most tasks.
+    largest: usize,
     tasks: u64,
     tables: u64,
     specs: u64,
@@ -127,6 +129,25 @@ impl Drop for Engine {
     }
 }
 
+/// Launches in the order in which they are queued, and the number of the one with most tasks. Those whose
+/// blocks take longest, of the general kernels, begin first; after them what would find the device full of the
+/// largest; and what takes next to no time comes last.
+fn in_order(launches: &[LaunchSections]) -> (Vec<&LaunchSections>, usize) {
+    let mut ordered: Vec<_> = launches.iter().collect();
+    ordered.sort_by_key(|launch| std::cmp::Reverse(launch.tasks));
+    let Some((_, others)) = ordered.split_first_mut() else { return (ordered, 0) };
+    let rank = |launch: &LaunchSections| match launch.kernel.tables {
+        Tables::OfWarp => 0,
+        Tables::OfGroup | Tables::ByClass(_) => 1,
+        Tables::None => 2,
+    };
+    // Stable, so that of each rank the largest are the first.
+    others.sort_by_key(|launch| rank(launch));
+    let largest_at = others.partition_point(|launch| rank(launch) < 2);
+    ordered[..=largest_at].rotate_left(1);
+    (ordered, largest_at)
+}
+
 impl LaunchPlan {
     /// Kernel launches that it takes.
     pub(crate) fn launch_count(&self) -> usize {
@@ -198,11 +219,10 @@ impl Engine {
         let at = |offset: usize| address + offset as u64;
         let warps = THREADS / LANES as u32;
         let mut launches = Vec::with_capacity(sections.launches.len());
-        // Little work first, beside which that of the last launch fills the device.
-        let mut by_size: Vec<_> = sections.launches.iter().collect();
-        by_size.sort_by_key(|launch| launch.tasks);
-        let launches_with_tiles = by_size.iter().filter(|launch| launch.has_tiles).count();
-        for launch in by_size {
+        let launches_with_tiles =
+            sections.launches.iter().filter(|launch| launch.has_tiles).count();
+        let (ordered, largest) = in_order(&sections.launches);
+        for launch in ordered {
             let (kernel, geometry) = self.geometry(&launch.kernel, launch.tasks)?;
             let grid = geometry.grid(&kernel, launch.tasks, Capacity::of(&self.info));
             launches.push(PreparedLaunch {
@@ -230,6 +250,7 @@ impl Engine {
         let copies = described.copy_count();
         Ok(LaunchPlan {
             launches,
+            largest,
             tasks: at(sections.tasks),
             tables: at(sections.tables),
             specs: at(sections.specs),
@@ -333,10 +354,9 @@ impl Engine {
             unsafe { prepared.function.launch(shape, stream, &mut arguments[..count])? };
             if prepared.has_all_tiles { queue_tiles(stream) } else { Ok(()) }
         };
-        if let Some((last, aside)) = plan.launches.split_last() {
-            let mut branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
-            branches.run(stream, aside, last, &mut queue)?;
-        }
+        let branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
+        branches.run(stream, &plan.launches, plan.largest, &mut queue)?;
+        drop(branches);
         if !plan.launches.iter().any(|launch| launch.has_all_tiles) {
             queue_tiles(stream)?;
         }
@@ -410,4 +430,34 @@ fn describe(found: u32) -> String {
     let found: Vec<_> =
         names.iter().filter(|(bit, _)| found & bit != 0).map(|(_, name)| *name).collect();
     found.join(", and ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::work::Kernel;
+
+    #[test]
+    fn long_blocks_begin_first_and_the_rest_follows_the_largest() {
+        let launch = |kernel: Kernel, tasks: usize| LaunchSections {
+            kernel,
+            tasks,
+            groups: 0,
+            group_count: 1,
+            counters: 0,
+            has_tiles: false,
+        };
+        let (long, short) = (|width| Kernel::general(width, true), Kernel::general(1, false));
+        let order = |launches: &[LaunchSections]| {
+            let (ordered, largest) = in_order(launches);
+            (ordered.iter().map(|launch| launch.tasks).collect::<Vec<_>>(), largest)
+        };
+        let launches =
+            [launch(short, 3), launch(long(2), 5), launch(long(4), 900), launch(long(8), 7)];
+        assert_eq!(order(&launches), (vec![7, 5, 900, 3], 2));
+        assert_eq!(order(&[launch(long(2), 5), launch(short, 9)]), (vec![5, 9], 1));
+        assert_eq!(order(&[launch(short, 2), launch(short, 9)]), (vec![9, 2], 0));
+        assert_eq!(order(&launches[..1]), (vec![3], 0));
+        assert_eq!(order(&[]), (vec![], 0));
+    }
 }
