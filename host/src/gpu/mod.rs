@@ -23,6 +23,7 @@ mod resident;
 mod sizes;
 mod tables;
 mod tensor;
+mod tile_work;
 mod timing;
 mod work;
 mod workspace;

@@ -1,16 +1,15 @@
 //! Which kernel decodes which block: the work of a decode as the kernels take it. Nothing here
 //! talks to a device, so that tests run the same work through the emulator.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use codec::constants::BLOCK_ALIGNMENT;
 use codec::device::staging::WarpMemory;
 use codec::device::{
-    BlockTask, KernelTable, PlaneSpecs, RectangleTask, ReferenceTask, TaskGroup, TileTask,
-    arrangement, plane_kind, shared_layout, tile_layout,
+    BlockTask, KernelTable, PlaneSpecs, RectangleTask, ReferenceTask, TaskGroup, arrangement,
+    plane_kind, shared_layout,
 };
 use codec::reference::packed;
 use codec::split::{ElementLayout, Width};
@@ -18,6 +17,7 @@ use codec::tile::TiledBlock;
 
 use super::classes::ClassWork;
 use super::tables::{TableCache, TableKey};
+use super::tile_work::TileWork;
 use crate::decode::layout_of;
 use crate::error::{Error, Result};
 use crate::format::{Index, PlanRecord, PlaneRecord, TensorRecord, TilingRecord};
@@ -170,25 +170,6 @@ pub(crate) struct Work {
     pub(crate) copies: Vec<RectangleTask>,
 }
 
-/// Tiles to reconstruct when their blocks have been decoded. All addresses that the device gives, of
-/// coded elements and of modes, count from 0 until [`Work::place`].
-#[derive(Debug, Clone, Default)]
-pub(crate) struct TileWork {
-    pub(crate) tasks: Vec<TileTask>,
-    /// The modes of all these blocks.
-    pub(crate) modes: Vec<u8>,
-    /// Bytes of device memory for coded elements.
-    pub(crate) coded_bytes: u64,
-    /// The blocks whose output is coded elements: their status words.
-    statuses: HashSet<u32>,
-}
-
-/// Tiles of a task.
-const TILES_PER_TASK: u32 = 8;
-
-/// So few tasks are cut up, so that more warps have one: fewer than a large device has warps.
-const FEW_TILE_TASKS: usize = 1024;
-
 /// Bytes of a task: eight runs of each of the thread block's threads.
 const REFERENCE_TASK_BYTES: u64 = 32 << 10;
 
@@ -207,7 +188,7 @@ impl Work {
         for ((kernel, table), tasks) in buckets {
             let group =
                 TaskGroup { first_task: work.tasks.len() as u32, tasks: tasks.len() as u32, table };
-            let has_tiles = tasks.iter().any(|task| work.tiles.statuses.contains(&task.status));
+            let has_tiles = tasks.iter().any(|task| work.tiles.has(task.status));
             match work.launches.last_mut() {
                 Some(launch) if launch.kernel == kernel => {
                     launch.groups.push(group);
@@ -228,7 +209,7 @@ impl Work {
     /// Puts the addresses of the device's memory for coded elements and modes into all tasks.
     pub(crate) fn place(&mut self, coded: u64, modes: u64) {
         for task in &mut self.tasks {
-            if self.tiles.statuses.contains(&task.status) {
+            if self.tiles.has(task.status) {
                 task.out += coded;
             }
         }
@@ -236,45 +217,6 @@ impl Work {
             task.coded += coded;
             task.modes += modes;
         }
-    }
-}
-
-impl TileWork {
-    /// Adds a block's tiles, whose elements go to `out`; says where its coded elements go.
-    fn add(&mut self, block: &TiledBlock<'_>, out: u64, status: u32) -> u64 {
-        let (coded, modes) = (self.coded_bytes, self.modes.len() as u64);
-        let task = |first_tile: u32| TileTask {
-            coded,
-            out,
-            modes,
-            elements: block.grid().elements,
-            columns: block.grid().columns,
-            first_tile,
-            tiles: (block.grid().tiles() - first_tile).min(TILES_PER_TASK),
-            format: block.format().packed(),
-            coded_width: block.coded_width().bytes() as u32,
-        };
-        let starts = (0..block.grid().tiles()).step_by(TILES_PER_TASK as usize);
-        self.tasks.extend(starts.map(task));
-        self.modes.extend_from_slice(block.modes());
-        self.coded_bytes += (block.coded_bytes() as u64).next_multiple_of(BLOCK_ALIGNMENT as u64);
-        self.statuses.insert(status);
-        coded
-    }
-
-    /// Cuts the tasks up where there are few, into what a warp works on at a time.
-    fn spread(&mut self) {
-        if self.tasks.len() >= FEW_TILE_TASKS {
-            return;
-        }
-        let pieces = self.tasks.iter().flat_map(|task| {
-            (0..task.tiles).step_by(tile_layout::TILES_PER_WARP as usize).map(|skipped| TileTask {
-                first_tile: task.first_tile + skipped,
-                tiles: (task.tiles - skipped).min(tile_layout::TILES_PER_WARP),
-                ..*task
-            })
-        });
-        self.tasks = pieces.collect();
     }
 }
 
@@ -610,29 +552,6 @@ mod tests {
         let blocks = checkpoint.index.tensors[0].blocks.len();
         let request = Request { tensor: 0, blocks: 0..blocks, payload: 0, out: 0, base: 0 };
         Work::new(&checkpoint.index, &[request], &TableCache::default()).unwrap()
-    }
-
-    #[test]
-    fn few_tile_tasks_are_cut_up_and_many_are_not() {
-        let task = |tiles: u32| TileTask {
-            coded: 0,
-            out: 0,
-            modes: 0,
-            elements: 1 << 14,
-            columns: 128,
-            first_tile: 8,
-            tiles,
-            format: 0,
-            coded_width: 1,
-        };
-        let cut = |tasks: Vec<TileTask>| {
-            let mut work = TileWork { tasks, ..TileWork::default() };
-            work.spread();
-            work.tasks.iter().map(|task| (task.first_tile, task.tiles)).collect::<Vec<_>>()
-        };
-        assert_eq!(cut(vec![task(5), task(1)]), [(8, 2), (10, 2), (12, 1), (8, 1)]);
-        assert_eq!(cut(vec![task(8); FEW_TILE_TASKS]), [(8, 8); FEW_TILE_TASKS]);
-        assert_eq!(cut(Vec::new()), []);
     }
 
     #[test]
