@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::error::{Error, Result, quoted_path};
-pub(crate) use behind::write_behind;
+pub(crate) use behind::write_beside;
 use pending::{PREFIX, Pending, SUFFIX, sweep};
 use writeback::Writeback;
 

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::format::{BaseRecord, CHUNK_BYTES, Index, TensorRecord, WINDOW_BLOCKS, WINDOW_BYTES};
 use crate::hash::sha256;
 use crate::mapped::MappedFile;
-use crate::output::{AtomicFile, ensure_apart, write_behind};
+use crate::output::{AtomicFile, ensure_apart, write_beside};
 use crate::safetensors::{self, Header, TensorEntry};
 
 /// Encodes the `.safetensors` file `input` into the `.wcodec` file `output`.
@@ -50,8 +50,9 @@ pub fn encode_safetensors(
     let before = mapped.metadata()?;
     let header = mapped.checked(safetensors::parse(mapped.bytes(), input))?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
-    let (written, encoded) = write_behind(&mut file, |behind| {
-        let mut sink = Sink::new(behind, output, options);
+    let threads = rayon::current_num_threads();
+    let (written, encoded) = write_beside(&mut file, threads, |writer| {
+        let mut sink = Sink::new(writer, output, options);
         let report = mapped.checked(encode_into(mapped.bytes(), &header, options, &mut sink))?;
         sink.finish()?;
         Ok(report)
@@ -112,13 +113,15 @@ fn encode_into(
     if let Some(progress) = &options.progress {
         progress.start(file.len() as u64);
     }
-    // The hash of the original is a pass of its own; beside the encoder it costs no time where a
-    // second processor is free.
-    let (hash, encoded) = std::thread::scope(|scope| {
-        let hash = scope.spawn(|| options.sha256.then(|| sha256(file)));
-        // On a thread of the pool, so that its many small loops need not be handed over to one.
-        let encoded = rayon::scope(|_| encode_tensors(file, header, options, sink));
-        (hash.join(), encoded)
+    // On a thread of the pool, so that its many small loops need not be handed over to one. The hash of
+    // the original is a pass of its own; beside the encoder it costs no time where a second processor is
+    // free, which a new thread is given when it starts.
+    let (hash, encoded) = rayon::scope(|_| {
+        std::thread::scope(|scope| {
+            let hash = scope.spawn(|| options.sha256.then(|| sha256(file)));
+            let encoded = encode_tensors(file, header, options, sink);
+            (hash.join(), encoded)
+        })
     });
     let original_sha256 =
         hash.map_err(|_| Error::Internal { detail: "hashing the original panicked".into() })?;

@@ -12,6 +12,7 @@ mod cluster;
 mod copies;
 mod entropy;
 mod histogram;
+mod in_order;
 mod layout;
 mod options;
 mod pairs;

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use super::classes::{SymbolKind, TensorClasses};
 use super::histogram::{PlaneCounts, count_head_first, estimate_planes};
+use super::in_order::for_each_in_order;
 use super::plan::{Segment, plan_segment};
 use super::profile::Profile;
 use super::reference::{Referred, refer_block};
@@ -22,9 +23,6 @@ use crate::format::{PlanRecord, PlaneRecord, ReferenceRecord};
 use crate::hash::xxh3;
 use crate::simd::level;
 use crate::spares::Spares;
-
-/// Blocks for each thread that are encoded between two looks at what is to be written.
-const BATCH_BLOCKS: usize = 4;
 
 /// A run of blocks of one tensor, to be encoded.
 pub(crate) struct SegmentInput<'a> {
@@ -203,32 +201,20 @@ impl Planner {
 }
 
 impl Workshop {
-    /// Encodes the blocks of a window and gives them to `write` in order, some at a time: while they are
-    /// being written, the next ones are being encoded.
+    /// Encodes the blocks of a window and gives them to `write` in order: while some are being written,
+    /// the next ones are being encoded.
     pub(crate) fn encode(
         &self,
         window: &PlannedWindow<'_>,
         mut write: impl FnMut(&EncodedBlock) -> Result<()> + Send,
     ) -> Result<()> {
         let PlannedWindow { blocks, tables, .. } = window;
-        if rayon::current_num_threads() == 1 {
-            // At once, while the block is in the cache.
-            return blocks.iter().try_for_each(|block| {
-                self.write(vec![self.encode_block(tables, block)], &mut write)
-            });
-        }
-        let mut ready = Vec::new();
-        for batch in blocks.chunks(BATCH_BLOCKS * rayon::current_num_threads()) {
-            // Block by block, so that no thread is left waiting for several of another's.
-            let encode = || {
-                let blocks = batch.par_iter().with_max_len(1);
-                blocks.map(|block| self.encode_block(tables, block)).collect()
-            };
-            let (next, written) = rayon::join(encode, || self.write(ready, &mut write));
-            written?;
-            ready = next;
-        }
-        self.write(ready, &mut write)
+        let write = |block: EncodedBlock| {
+            write(&block)?;
+            self.outputs.give_back(block.room);
+            Ok(())
+        };
+        for_each_in_order(blocks, |block| self.encode_block(tables, block), write)
     }
 
     fn encode_block(&self, tables: &Tables, block: &PlannedBlock<'_>) -> EncodedBlock {
@@ -237,18 +223,6 @@ impl Workshop {
         let length = self.encoders.lend(encode);
         let checksum = xxh3(block.elements);
         EncodedBlock { tensor: block.tensor, plan: block.number, room, length, checksum }
-    }
-
-    fn write(
-        &self,
-        blocks: Vec<EncodedBlock>,
-        write: &mut impl FnMut(&EncodedBlock) -> Result<()>,
-    ) -> Result<()> {
-        for block in blocks {
-            write(&block)?;
-            self.outputs.give_back(block.room);
-        }
-        Ok(())
     }
 }
 

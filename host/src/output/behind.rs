@@ -1,14 +1,39 @@
 //! Writing in a thread of its own: who computes what is written does not wait while the operating
-//! system copies it and the disk takes it.
+//! system copies it and the disk takes it. Where no processor is free for such a thread, waking it costs
+//! more than it saves, and who computes writes.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
+use std::num::NonZero;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 
 /// Bytes that are handed over at a time: enough for a write to be worth its call, and few enough for the
 /// processor's cache to still have them.
 const PIECE_BYTES: usize = 128 << 10;
 /// Pieces that are being filled, are waiting, or are being written; made when they are needed.
 const PIECES: usize = 6;
+
+/// Bytes that are written at a time without such a thread.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Runs `compute` on `threads` threads and writes to `writer`, in order, what it gives to its writer, as far
+/// as it flushes that. Returns how writing went and what `compute` returned.
+///
+/// When writing fails, so does a later write to that writer, or the same one.
+pub(crate) fn write_beside<R>(
+    writer: &mut (impl Write + Send),
+    threads: usize,
+    compute: impl FnOnce(&mut (dyn Write + Send)) -> R,
+) -> (io::Result<()>, R) {
+    if threads < thread::available_parallelism().map_or(1, NonZero::get) {
+        return write_behind(writer, |behind| compute(behind));
+    }
+    let mut buffered = BufWriter::with_capacity(BUFFER_BYTES, writer);
+    let computed = compute(&mut buffered);
+    // What was not flushed is not wanted.
+    let (writer, _) = buffered.into_parts();
+    (writer.flush(), computed)
+}
 
 /// Takes bytes for the thread that writes them.
 #[derive(Debug)]
@@ -25,13 +50,13 @@ pub(crate) struct Behind {
 /// the writing went and what `compute` returned.
 ///
 /// When writing fails, so does the next write to the [`Behind`], with an error that only says so.
-pub(crate) fn write_behind<R>(
+fn write_behind<R>(
     writer: &mut (impl Write + Send),
     compute: impl FnOnce(&mut Behind) -> R,
 ) -> (io::Result<()>, R) {
     let (full, pieces) = channel::<Vec<u8>>();
     let (done, spares) = channel();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let written = scope.spawn(move || {
             for mut piece in pieces {
                 writer.write_all(&piece)?;
@@ -116,47 +141,61 @@ mod tests {
         (0..count as u32).map(|number| (number % 251) as u8).collect()
     }
 
+    /// Threads that leave a processor for the one that writes, and that don't.
+    const THREADS: [usize; 2] = [0, usize::MAX];
+
     #[test]
     fn all_bytes_arrive_in_order() {
         let many = PIECES * PIECE_BYTES * 2 + 1;
-        for (count, step) in [(0, 1), (1, 1), (PIECE_BYTES, PIECE_BYTES), (many, 99_991)] {
-            let (mut disk, bytes) = (disk(usize::MAX), bytes(count));
-            let (written, computed) = write_behind(&mut disk, |behind| {
-                bytes.chunks(step).try_for_each(|part| behind.write_all(part))?;
-                behind.flush()
-            });
-            written.unwrap();
-            computed.unwrap();
-            assert!(disk.written == bytes && disk.is_flushed);
+        for threads in THREADS {
+            for (count, step) in [(0, 1), (1, 1), (PIECE_BYTES, PIECE_BYTES), (many, 99_991)] {
+                let (mut disk, bytes) = (disk(usize::MAX), bytes(count));
+                let (written, computed) = write_beside(&mut disk, threads, |writer| {
+                    bytes.chunks(step).try_for_each(|part| writer.write_all(part))?;
+                    writer.flush()
+                });
+                written.unwrap();
+                computed.unwrap();
+                assert!(disk.written == bytes && disk.is_flushed);
+            }
         }
     }
 
     #[test]
     fn a_full_disk_ends_the_computation_with_its_error() {
-        let mut disk = disk(3 * PIECE_BYTES + 5);
-        let piece = bytes(PIECE_BYTES);
-        let (written, computed) = write_behind(&mut disk, |behind| {
-            // Ends because writing fails, or never.
-            loop {
-                if let Err(error) = behind.write_all(&piece) {
-                    return error.to_string();
+        for threads in THREADS {
+            let mut disk = disk(3 * PIECE_BYTES + 5);
+            let piece = bytes(PIECE_BYTES);
+            let (written, computed) = write_beside(&mut disk, threads, |writer| {
+                // Ends because writing fails, or never.
+                loop {
+                    if let Err(error) = writer.write_all(&piece) {
+                        return error;
+                    }
                 }
+            });
+            match written {
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+                    assert_eq!(computed.to_string(), "an earlier write has failed");
+                }
+                Ok(()) => assert_eq!(computed.kind(), io::ErrorKind::StorageFull),
             }
-        });
-        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
-        assert_eq!(computed, "an earlier write has failed");
-        assert_eq!(disk.written.len(), 3 * PIECE_BYTES + 5);
+            assert_eq!(disk.written.len(), 3 * PIECE_BYTES + 5);
+        }
     }
 
     #[test]
     fn what_is_not_flushed_is_not_written() {
-        let mut disk = disk(usize::MAX);
-        let (written, computed) = write_behind(&mut disk, |behind| {
-            behind.write_all(b"some").unwrap();
-            Err::<(), &str>("no more")
-        });
-        written.unwrap();
-        assert_eq!(computed, Err("no more"));
-        assert!(disk.written.is_empty());
+        for threads in THREADS {
+            let mut disk = disk(usize::MAX);
+            let (written, computed) = write_beside(&mut disk, threads, |writer| {
+                writer.write_all(b"some").unwrap();
+                Err::<(), &str>("no more")
+            });
+            written.unwrap();
+            assert_eq!(computed, Err("no more"));
+            assert!(disk.written.is_empty());
+        }
     }
 }
