@@ -35,6 +35,7 @@ mod hash;
 mod layer;
 mod load;
 mod mapped;
+mod processors;
 mod progress;
 mod simd;
 mod spares;

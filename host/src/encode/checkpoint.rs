@@ -23,6 +23,7 @@ use crate::format::{BaseRecord, CHUNK_BYTES, Index, TensorRecord, WINDOW_BLOCKS,
 use crate::hash::sha256;
 use crate::mapped::MappedFile;
 use crate::output::{AtomicFile, ensure_apart, write_beside};
+use crate::processors;
 use crate::safetensors::{self, Header, TensorEntry};
 
 /// Encodes the `.safetensors` file `input` into the `.wcodec` file `output`.
@@ -50,8 +51,7 @@ pub fn encode_safetensors(
     let before = mapped.metadata()?;
     let header = mapped.checked(safetensors::parse(mapped.bytes(), input))?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
-    let threads = rayon::current_num_threads();
-    let (written, encoded) = write_beside(&mut file, threads, |writer| {
+    let (written, encoded) = write_beside(&mut file, processors::one_is_free(), |writer| {
         let mut sink = Sink::new(writer, output, options);
         let report = mapped.checked(encode_into(mapped.bytes(), &header, options, &mut sink))?;
         sink.finish()?;
@@ -113,15 +113,22 @@ fn encode_into(
     if let Some(progress) = &options.progress {
         progress.start(file.len() as u64);
     }
-    // On a thread of the pool, so that its many small loops need not be handed over to one. The hash of
-    // the original is a pass of its own; beside the encoder it costs no time where a second processor is
-    // free, which a new thread is given when it starts.
+    // The hash of the original is a pass of its own.
+    let hash = || options.sha256.then(|| sha256(file));
+    let mut encode = || encode_tensors(file, header, options, sink);
+    // On a thread of the pool, so that its many small loops need not be handed over to one.
     let (hash, encoded) = rayon::scope(|_| {
-        std::thread::scope(|scope| {
-            let hash = scope.spawn(|| options.sha256.then(|| sha256(file)));
-            let encoded = encode_tensors(file, header, options, sink);
-            (hash.join(), encoded)
-        })
+        if processors::one_is_free() {
+            std::thread::scope(|scope| {
+                let hash = scope.spawn(hash);
+                let encoded = encode();
+                (hash.join(), encoded)
+            })
+        } else {
+            // Another thread of the pool begins with the hash, which is the first that it can take.
+            let (encoded, hash) = rayon::join(encode, hash);
+            (Ok(hash), encoded)
+        }
     });
     let original_sha256 =
         hash.map_err(|_| Error::Internal { detail: "hashing the original panicked".into() })?;

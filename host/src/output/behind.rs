@@ -3,7 +3,6 @@
 //! more than it saves, and who computes writes.
 
 use std::io::{self, BufWriter, Write};
-use std::num::NonZero;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -16,16 +15,17 @@ const PIECES: usize = 6;
 /// Bytes that are written at a time without such a thread.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Runs `compute` on `threads` threads and writes to `writer`, in order, what it gives to its writer, as far
-/// as it flushes that. Returns how writing went and what `compute` returned.
+/// Runs `compute` and writes to `writer`, in order, what it gives to its writer, as far as it flushes that:
+/// meanwhile, in a thread of its own, if `has_processor`, and else when so much has been given. Returns how
+/// writing went and what `compute` returned.
 ///
 /// When writing fails, so does a later write to that writer, or the same one.
 pub(crate) fn write_beside<R>(
     writer: &mut (impl Write + Send),
-    threads: usize,
+    has_processor: bool,
     compute: impl FnOnce(&mut (dyn Write + Send)) -> R,
 ) -> (io::Result<()>, R) {
-    if threads < thread::available_parallelism().map_or(1, NonZero::get) {
+    if has_processor {
         return write_behind(writer, |behind| compute(behind));
     }
     let mut buffered = BufWriter::with_capacity(BUFFER_BYTES, writer);
@@ -141,16 +141,13 @@ mod tests {
         (0..count as u32).map(|number| (number % 251) as u8).collect()
     }
 
-    /// Threads that leave a processor for the one that writes, and that don't.
-    const THREADS: [usize; 2] = [0, usize::MAX];
-
     #[test]
     fn all_bytes_arrive_in_order() {
         let many = PIECES * PIECE_BYTES * 2 + 1;
-        for threads in THREADS {
+        for has_processor in [false, true] {
             for (count, step) in [(0, 1), (1, 1), (PIECE_BYTES, PIECE_BYTES), (many, 99_991)] {
                 let (mut disk, bytes) = (disk(usize::MAX), bytes(count));
-                let (written, computed) = write_beside(&mut disk, threads, |writer| {
+                let (written, computed) = write_beside(&mut disk, has_processor, |writer| {
                     bytes.chunks(step).try_for_each(|part| writer.write_all(part))?;
                     writer.flush()
                 });
@@ -163,10 +160,10 @@ mod tests {
 
     #[test]
     fn a_full_disk_ends_the_computation_with_its_error() {
-        for threads in THREADS {
+        for has_processor in [false, true] {
             let mut disk = disk(3 * PIECE_BYTES + 5);
             let piece = bytes(PIECE_BYTES);
-            let (written, computed) = write_beside(&mut disk, threads, |writer| {
+            let (written, computed) = write_beside(&mut disk, has_processor, |writer| {
                 // Ends because writing fails, or never.
                 loop {
                     if let Err(error) = writer.write_all(&piece) {
@@ -187,9 +184,9 @@ mod tests {
 
     #[test]
     fn what_is_not_flushed_is_not_written() {
-        for threads in THREADS {
+        for has_processor in [false, true] {
             let mut disk = disk(usize::MAX);
-            let (written, computed) = write_beside(&mut disk, threads, |writer| {
+            let (written, computed) = write_beside(&mut disk, has_processor, |writer| {
                 writer.write_all(b"some").unwrap();
                 Err::<(), &str>("no more")
             });
