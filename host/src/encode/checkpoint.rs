@@ -8,6 +8,7 @@ use codec::split::Width;
 
 use super::classes::{TensorClasses, find_classes};
 use super::copies::find_copies;
+use super::in_order::in_order;
 use super::layout::element_layout;
 use super::options::EncodeOptions;
 use super::profile::Profile;
@@ -17,7 +18,7 @@ use super::report::{EncodeReport, TensorReport};
 use super::sink::Sink;
 use super::tables::TablePool;
 use super::tiles::find_tilings;
-use super::window::{PlannedWindow, Planner, SegmentInput, Workshop};
+use super::window::{EncodedBlock, Planner, SegmentInput, Workshop};
 use crate::error::{Error, Result};
 use crate::format::{BaseRecord, CHUNK_BYTES, Index, TensorRecord, WINDOW_BLOCKS, WINDOW_BYTES};
 use crate::hash::sha256;
@@ -201,52 +202,73 @@ fn encode_tensors(
         let records = classes.iter().flat_map(TensorClasses::records);
         builder.record.classes.extend(records.cloned());
     }
-    let plans = header.tensors.iter().map(|_| TensorPlans::default()).collect();
-    let payload = Payload { workshop: Workshop::default(), builders, options, sink };
-    let mut pipeline = Pipeline { planner, plans, planned: PlannedWindow::default(), payload };
-    let mut window = Window::default();
-    for (tensor, entry) in header.tensors.iter().enumerate() {
-        let layout = element_layout(&entry.dtype);
-        let block_bytes = options.block_elements * layout.width.bytes();
-        let bytes = entry.bytes(file).unwrap_or_default();
-        if is_copy(tensor) {
-            options.advance(bytes.len());
-            continue;
-        }
-        let mut first_element = 0;
-        for segment in bytes.chunks(WINDOW_BYTES.next_multiple_of(block_bytes)) {
-            let blocks: Vec<&[u8]> = segment.chunks(block_bytes).collect();
-            if !window.has_room_for(&blocks) {
-                pipeline.push(std::mem::take(&mut window))?;
+    let mut plans: Vec<TensorPlans> =
+        header.tensors.iter().map(|_| TensorPlans::default()).collect();
+    let workshop = Workshop::default();
+    let mut payload = Payload { builders, chunk: OpenChunk::default(), options, sink };
+    let take = |blocks: Vec<EncodedBlock>| {
+        blocks.into_iter().try_for_each(|block| {
+            payload.write(&block)?;
+            workshop.give_back(block);
+            Ok(())
+        })
+    };
+    in_order(
+        Window::most_bytes(),
+        |blocks| workshop.encode(&blocks),
+        take,
+        |encode| {
+            let mut flush = |segments: Vec<_>| {
+                let admit = |tensor: usize, plan| plans[tensor].admit(plan);
+                planner.plan(segments, admit).try_for_each(|blocks| {
+                    let bytes = blocks.original_bytes();
+                    encode(blocks, bytes)
+                })
+            };
+            let mut window = Window::default();
+            for (tensor, entry) in header.tensors.iter().enumerate() {
+                let layout = element_layout(&entry.dtype);
+                let block_bytes = options.block_elements * layout.width.bytes();
+                let bytes = entry.bytes(file).unwrap_or_default();
+                if is_copy(tensor) {
+                    options.advance(bytes.len());
+                    continue;
+                }
+                let mut first_element = 0;
+                for segment in bytes.chunks(WINDOW_BYTES.next_multiple_of(block_bytes)) {
+                    let blocks: Vec<&[u8]> = segment.chunks(block_bytes).collect();
+                    if !window.has_room_for(&blocks) {
+                        flush(std::mem::take(&mut window).segments)?;
+                    }
+                    window.push(SegmentInput {
+                        tensor,
+                        layout,
+                        states_per_lane: options.states_per_lane,
+                        pair_tolerance: options.pair_tolerance,
+                        profile: options.profile,
+                        classes: classes.get(tensor).and_then(Option::as_ref),
+                        tiling: tilings[tensor].as_ref(),
+                        base: references[tensor].map(|base| {
+                            &base[first_element as usize * layout.width.bytes()..][..segment.len()]
+                        }),
+                        first_element,
+                        blocks,
+                    });
+                    first_element += (segment.len() / layout.width.bytes()) as u64;
+                }
             }
-            let states_per_lane = options.states_per_lane;
-            let profile = options.profile;
-            let classes = classes.get(tensor).and_then(Option::as_ref);
-            window.push(SegmentInput {
-                tensor,
-                layout,
-                states_per_lane,
-                pair_tolerance: options.pair_tolerance,
-                profile,
-                classes,
-                tiling: tilings[tensor].as_ref(),
-                base: references[tensor].map(|base| {
-                    &base[first_element as usize * layout.width.bytes()..][..segment.len()]
-                }),
-                first_element,
-                blocks,
-            });
-            first_element += (segment.len() / layout.width.bytes()) as u64;
-        }
-    }
-    pipeline.push(window)?;
-    let (pool, mut records) = pipeline.finish()?;
+            flush(window.segments)
+        },
+    )?;
+    let builders = payload.builders.into_iter().zip(plans);
+    let mut records: Vec<TensorRecord> =
+        builders.map(|(builder, plans)| builder.finish(plans)).collect();
     for (copy, original) in copies.into_iter().enumerate() {
         if let Some(original) = original {
             records[copy].xxh3 = records[original as usize].xxh3;
         }
     }
-    Ok((pool, records))
+    Ok((planner.pool, records))
 }
 
 /// Segments that are encoded together.
@@ -258,14 +280,19 @@ struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    fn has_room_for(&self, blocks: &[&[u8]]) -> bool {
+    /// Bytes of several segments that are planned together.
+    fn most_bytes() -> usize {
         /// What each thread takes at a time: as much as stays in its cache until it is coded.
         const CACHED_BYTES: usize = 1 << 20;
+        WINDOW_BYTES.min(CACHED_BYTES * rayon::current_num_threads())
+    }
+
+    fn has_room_for(&self, blocks: &[&[u8]]) -> bool {
         // What is encoded doesn't depend on it: a segment is never cut.
-        let most = WINDOW_BYTES.min(CACHED_BYTES * rayon::current_num_threads());
         let bytes: usize = blocks.iter().map(|block| block.len()).sum();
         self.segments.is_empty()
-            || self.bytes + bytes <= most && self.blocks + blocks.len() <= WINDOW_BLOCKS
+            || self.bytes + bytes <= Self::most_bytes()
+                && self.blocks + blocks.len() <= WINDOW_BLOCKS
     }
 
     fn push(&mut self, segment: SegmentInput<'a>) {
@@ -275,68 +302,25 @@ impl<'a> Window<'a> {
     }
 }
 
-/// Windows on their way: while one is being encoded and written, the next one is being planned.
-struct Pipeline<'a, 'sink, W> {
-    planner: Planner,
-    /// Those of each tensor.
-    plans: Vec<TensorPlans>,
-    /// What is encoded next.
-    planned: PlannedWindow<'a>,
-    payload: Payload<'a, 'sink, W>,
-}
-
-impl<'a, W: Write + Send> Pipeline<'a, '_, W> {
-    /// Takes the next window in.
-    fn push(&mut self, window: Window<'a>) -> Result<()> {
-        let Self { planner, plans, planned, payload } = self;
-        let plan = || planner.plan(window.segments, |tensor, plan| plans[tensor].admit(plan));
-        if rayon::current_num_threads() == 1 {
-            // At once, while what was planned is in the cache.
-            return payload.write(&plan());
-        }
-        let (next, written) = rayon::join(plan, || payload.write(planned));
-        *planned = next;
-        written
-    }
-
-    /// Encodes what is left, and returns all tables and what the index says of each tensor.
-    fn finish(mut self) -> Result<(TablePool, Vec<TensorRecord>)> {
-        self.payload.write(&self.planned)?;
-        let builders = self.payload.builders.into_iter().zip(self.plans);
-        let records = builders.map(|(builder, plans)| builder.finish(plans)).collect();
-        Ok((self.planner.pool, records))
-    }
-}
-
-/// The blocks of all tensors, as far as they are encoded.
+/// The blocks of all tensors, as far as they are written.
 struct Payload<'a, 'sink, W> {
-    workshop: Workshop,
     builders: Vec<TensorBuilder>,
+    /// What is written of the current segment since its last chunk.
+    chunk: OpenChunk,
     options: &'a EncodeOptions,
     sink: &'a mut Sink<'sink, W>,
 }
 
-impl<W: Write + Send> Payload<'_, '_, W> {
-    /// Encodes a window and writes its blocks.
-    fn write(&mut self, window: &PlannedWindow<'_>) -> Result<()> {
-        let Self { workshop, builders, sink, .. } = self;
-        let mut open: Option<(usize, OpenChunk)> = None;
-        workshop.encode(window, |block| {
-            let continues = open.as_ref().is_some_and(|(tensor, chunk)| {
-                *tensor == block.tensor && chunk.bytes < CHUNK_BYTES as u64
-            });
-            if !continues && let Some((tensor, chunk)) = open.take() {
-                builders[tensor].close_chunk(chunk);
-            }
-            let (_, chunk) = open.get_or_insert_with(|| (block.tensor, OpenChunk::default()));
-            builders[block.tensor].add_block(block, sink.payload());
-            chunk.add(block.bytes());
-            sink.write(block.bytes())
-        })?;
-        if let Some((tensor, chunk)) = open {
-            builders[tensor].close_chunk(chunk);
+impl<W: Write> Payload<'_, '_, W> {
+    /// Writes the next block.
+    fn write(&mut self, block: &EncodedBlock) -> Result<()> {
+        let builder = &mut self.builders[block.tensor];
+        builder.add_block(block, self.sink.payload());
+        self.chunk.add(block.bytes());
+        if block.ends_segment || self.chunk.bytes >= CHUNK_BYTES as u64 {
+            builder.close_chunk(std::mem::take(&mut self.chunk));
         }
-        self.options.advance(window.bytes);
-        Ok(())
+        self.options.advance(block.original_bytes);
+        self.sink.write(block.bytes())
     }
 }

@@ -1,112 +1,206 @@
 //! Work on many things at the same time whose results are needed one after the other.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use rayon::prelude::*;
+use crate::error::{Error, Result};
 
-use crate::error::Result;
-
-/// Makes something of each item, on all threads of the pool, and gives what was made to `take` in the
-/// order of the items. An error of `take` ends it.
+/// Runs `feed`, which is given a function to push items with, their weights beside them. Of each item,
+/// `make` makes something on any thread of the pool, and `take` is given that in the order of the items,
+/// one at a time. Returns what `feed` does; an error of `take` ends it.
 ///
-/// Threads begin items in their order and wait neither for each other nor for `take`, which one of them
-/// runs at a time, beside the others' work. So what is made and not yet taken is little as long as
-/// `take` is quick, and at most everything.
-pub(super) fn for_each_in_order<T: Sync, R: Send>(
-    items: &[T],
-    make: impl Fn(&T) -> R + Sync,
+/// Nobody waits for a batch to be complete: threads begin items in their order as they become free. A push
+/// returns when the items before it that have not been taken weigh no more than `most`, and until then
+/// lends its thread to the others' work.
+pub(super) fn in_order<T: Send, R: Send, O: Send>(
+    most: usize,
+    make: impl Fn(T) -> R + Sync,
     mut take: impl FnMut(R) -> Result<()> + Send,
-) -> Result<()> {
-    let threads = rayon::current_num_threads().min(items.len());
-    if threads <= 1 {
+    feed: impl FnOnce(&mut dyn FnMut(T, usize) -> Result<()>) -> Result<O> + Send,
+) -> Result<O> {
+    if rayon::current_num_threads() == 1 {
         // At once, while it is in the cache.
-        return items.iter().try_for_each(|item| take(make(item)));
+        return feed(&mut |item, _| take(make(item)));
     }
-    let line = Line {
-        begun: AtomicUsize::new(0),
-        made: items.iter().map(|_| Mutex::new(None)).collect(),
-        taker: Mutex::new(Taker { take, taken: 0, result: Ok(()) }),
-        has_failed: AtomicBool::new(false),
+    let state = State {
+        begun: 0,
+        items: VecDeque::new(),
+        taken: 0,
+        made: VecDeque::new(),
+        weight: 0,
+        end: None,
+        is_awaited: false,
     };
-    (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
-        while let Some(number) = line.begin() {
-            line.finish(number, make(&items[number]));
+    let line =
+        &Line { make, take: Mutex::new(take), state: Mutex::new(state), has_moved: Condvar::new() };
+    let fed = rayon::scope(|scope| {
+        let fed = feed(&mut |item, weight| {
+            line.wait_for_room(most)?;
+            line.push(item, weight);
+            scope.spawn(|_| line.work());
+            Ok(())
+        });
+        if fed.is_err() {
+            line.end(End::Abandoned);
         }
+        fed
     });
-    line.take_rest()
+    match line.lock().end.take() {
+        Some(End::Failed(error)) => Err(error),
+        _ => fed,
+    }
 }
 
 /// Items on their way.
-struct Line<R, F> {
-    /// Items that have been begun, or more.
-    begun: AtomicUsize,
-    /// What was made of each and has not been taken.
-    made: Vec<Mutex<Option<R>>>,
-    taker: Mutex<Taker<F>>,
-    has_failed: AtomicBool,
+struct Line<T, R, M, F> {
+    make: M,
+    take: Mutex<F>,
+    state: Mutex<State<T, R>>,
+    /// Something was taken, or will no longer be.
+    has_moved: Condvar,
 }
 
-struct Taker<F> {
-    take: F,
-    /// Items that have been taken.
+struct State<T, R> {
+    /// Number of the first item that nobody has begun, and the items from it on, with their weights.
+    begun: usize,
+    items: VecDeque<(T, usize)>,
+    /// Number of the first item that has not been taken, and what was made from it on, with the weight.
     taken: usize,
-    result: Result<()>,
+    made: VecDeque<Option<(R, usize)>>,
+    /// That of all items which have not been taken.
+    weight: usize,
+    end: Option<End>,
+    /// Whether somebody waits for something to be taken.
+    is_awaited: bool,
 }
 
-impl<R, F: FnMut(R) -> Result<()>> Line<R, F> {
-    /// The next item to be worked on.
-    fn begin(&self) -> Option<usize> {
-        if self.has_failed.load(Ordering::Relaxed) {
-            return None;
+/// Why nothing more is begun or taken.
+enum End {
+    /// Taking failed.
+    Failed(Error),
+    /// Feeding failed, or a thread panicked.
+    Abandoned,
+}
+
+impl<T, R, M: Fn(T) -> R, F: FnMut(R) -> Result<()>> Line<T, R, M, F> {
+    fn push(&self, item: T, weight: usize) {
+        let mut state = self.lock();
+        state.items.push_back((item, weight));
+        state.made.push_back(None);
+        state.weight += weight;
+    }
+
+    /// Works for the others, and waits when there is nothing to do, until what has not been taken weighs no
+    /// more than `most`.
+    fn wait_for_room(&self, most: usize) -> Result<()> {
+        loop {
+            let is_waiting = |state: &mut State<T, R>| state.end.is_none() && state.weight > most;
+            if !is_waiting(&mut self.lock()) {
+                break;
+            }
+            if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                // All of it has been begun.
+                let mut state = self.lock();
+                state.is_awaited = true;
+                let waited = self.has_moved.wait_while(state, is_waiting);
+                waited.unwrap_or_else(PoisonError::into_inner).is_awaited = false;
+            }
         }
-        let number = self.begun.fetch_add(1, Ordering::Relaxed);
-        (number < self.made.len()).then_some(number)
-    }
-
-    /// Puts in what was made of an item, and takes what it was waited for with, unless another thread
-    /// is taking.
-    fn finish(&self, number: usize, made: R) {
-        *lock(&self.made[number]) = Some(made);
-        // A thread that found nothing more to take and has not let go of the taker yet overlooks this
-        // one; whoever finishes next finds it.
-        if let Ok(mut taker) = self.taker.try_lock() {
-            self.take(&mut taker);
+        match self.lock().end {
+            None => Ok(()),
+            // The caller returns the error itself.
+            Some(_) => Err(Error::Internal { detail: "what was made is no longer taken".into() }),
         }
     }
 
-    /// Takes what the last threads to finish have left, and returns how taking went.
-    fn take_rest(self) -> Result<()> {
-        self.take(&mut lock(&self.taker));
-        self.taker.into_inner().unwrap_or_else(PoisonError::into_inner).result
+    /// Makes something of the next item, and takes what was waiting for that, unless somebody else does.
+    fn work(&self) {
+        let guard = EndOnPanic(self);
+        let begun = {
+            let mut state = self.lock();
+            let item = if state.end.is_none() { state.items.pop_front() } else { None };
+            item.map(|item| {
+                state.begun += 1;
+                (state.begun - 1, item)
+            })
+        };
+        if let Some((number, (item, weight))) = begun {
+            let made = (self.make)(item);
+            let mut state = self.lock();
+            let place = number - state.taken;
+            state.made[place] = Some((made, weight));
+            drop(state);
+            self.take_next();
+        }
+        std::mem::forget(guard);
     }
 
-    /// Takes what comes next for as long as it has been made.
-    fn take(&self, taker: &mut Taker<F>) {
-        while taker.result.is_ok()
-            && let Some(made) = self.made.get(taker.taken)
-            && let Some(made) = lock(made).take()
-        {
-            taker.taken += 1;
-            taker.result = (taker.take)(made);
-            if taker.result.is_err() {
-                self.has_failed.store(true, Ordering::Relaxed);
+    /// Takes what comes next for as long as it has been made and nobody else takes.
+    fn take_next(&self) {
+        // Asked once more after each turn, since whoever came meanwhile has left theirs.
+        while self.is_next_made() {
+            let Ok(mut take) = self.take.try_lock() else { return };
+            while let Some((made, weight)) = self.pop_made() {
+                let taken = take(made);
+                let mut state = self.lock();
+                state.weight -= weight;
+                if let Err(error) = taken {
+                    state.end = Some(End::Failed(error));
+                }
+                if state.is_awaited {
+                    self.has_moved.notify_all();
+                }
             }
         }
     }
+
+    fn end(&self, end: End) {
+        self.lock().end.get_or_insert(end);
+        self.has_moved.notify_all();
+    }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl<T, R, M, F> Line<T, R, M, F> {
+    fn lock(&self) -> MutexGuard<'_, State<T, R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_next_made(&self) -> bool {
+        self.lock().is_next_made()
+    }
+
+    fn pop_made(&self) -> Option<(R, usize)> {
+        let mut state = self.lock();
+        if !state.is_next_made() {
+            return None;
+        }
+        state.taken += 1;
+        state.made.pop_front().flatten()
+    }
+}
+
+impl<T, R> State<T, R> {
+    fn is_next_made(&self) -> bool {
+        self.end.is_none() && matches!(self.made.front(), Some(Some(_)))
+    }
+}
+
+/// Lets nobody wait for what a thread that panicked would have made.
+struct EndOnPanic<'a, T, R, M: Fn(T) -> R, F: FnMut(R) -> Result<()>>(&'a Line<T, R, M, F>);
+
+impl<T, R, M: Fn(T) -> R, F: FnMut(R) -> Result<()>> Drop for EndOnPanic<'_, T, R, M, F> {
+    fn drop(&mut self) {
+        self.0.end(End::Abandoned);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::thread;
     use std::time::Duration;
 
     use super::*;
-    use crate::error::Error;
 
     fn on_threads<R: Send>(threads: usize, run: impl FnOnce() -> R + Send) -> R {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
@@ -115,10 +209,9 @@ mod tests {
     #[test]
     fn results_come_in_order_whatever_takes_long() {
         for threads in [1, 2, 3, 16] {
-            for count in [0, 1, 2, 3, 100] {
-                let items: Vec<u32> = (0..count).collect();
+            for (count, most) in [(0, 0), (1, 0), (2, 1), (3, 9), (100, 0), (100, 7), (300, 1000)] {
                 let mut taken = Vec::new();
-                let make = |&item: &u32| {
+                let make = |item: u32| {
                     // Some are slow enough for all others to be done before them.
                     thread::sleep(Duration::from_micros(if item % 16 == 1 { 2000 } else { 1 }));
                     item * 3
@@ -127,24 +220,52 @@ mod tests {
                     taken.push(made);
                     Ok(())
                 };
-                on_threads(threads, || for_each_in_order(&items, make, take)).unwrap();
-                assert_eq!(taken, items.iter().map(|item| item * 3).collect::<Vec<_>>());
+                let feed = |push: &mut dyn FnMut(u32, usize) -> Result<()>| {
+                    (0..count).try_for_each(|item| push(item, 1))?;
+                    Ok("fed")
+                };
+                let fed = on_threads(threads, || in_order(most, make, take, feed));
+                assert_eq!(fed.unwrap(), "fed");
+                assert_eq!(taken, (0..count).map(|item| item * 3).collect::<Vec<_>>());
             }
         }
     }
 
     #[test]
-    fn an_error_ends_it() {
+    fn no_more_is_on_its_way_than_may_be() {
+        const MOST: usize = 10;
+        const WEIGHT: usize = 3;
+        for threads in [2, 16] {
+            let (pushed, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let make = |()| {};
+            let take = |()| {
+                thread::sleep(Duration::from_micros(50));
+                taken.fetch_add(WEIGHT, Ordering::SeqCst);
+                Ok(())
+            };
+            let feed = |push: &mut dyn FnMut((), usize) -> Result<()>| {
+                for _ in 0..200 {
+                    push((), WEIGHT)?;
+                    let pushed = pushed.fetch_add(WEIGHT, Ordering::SeqCst) + WEIGHT;
+                    // One may just have been taken and not been noted so.
+                    assert!(pushed - taken.load(Ordering::SeqCst) <= MOST + WEIGHT);
+                }
+                Ok(())
+            };
+            on_threads(threads, || in_order(MOST, make, take, feed)).unwrap();
+            assert_eq!(taken.into_inner(), 200 * WEIGHT);
+        }
+    }
+
+    #[test]
+    fn an_error_of_who_takes_ends_it() {
         for threads in [1, 2, 16] {
-            let items: Vec<usize> = (0..1000).collect();
             let (made, has_failed) = (AtomicUsize::new(0), AtomicBool::new(false));
             let mut taken = 0;
-            let make = |&item: &usize| {
+            let make = |item: usize| {
                 while item > 100 && !has_failed.load(Ordering::Relaxed) {
                     thread::yield_now();
                 }
-                // Long enough for the others to be told before everything is made.
-                thread::sleep(Duration::from_millis(if item > 100 { 10 } else { 0 }));
                 made.fetch_add(1, Ordering::Relaxed);
             };
             let take = |()| {
@@ -155,17 +276,41 @@ mod tests {
                 has_failed.store(true, Ordering::Relaxed);
                 Err(Error::Internal { detail: "no more".into() })
             };
-            let error = on_threads(threads, || for_each_in_order(&items, make, take)).unwrap_err();
+            let feed = |push: &mut dyn FnMut(usize, usize) -> Result<()>| {
+                // Ends because taking fails, or never.
+                (0..).try_for_each(|item| push(item, 1))
+            };
+            let error = on_threads(threads, || in_order(200, make, take, feed)).unwrap_err();
             assert!(matches!(error, Error::Internal { detail } if detail == "no more"));
             assert_eq!(taken, 5);
-            assert!(made.into_inner() < items.len());
+            assert!(made.into_inner() >= 5);
         }
     }
 
     #[test]
-    #[should_panic(expected = "no good")]
+    fn an_error_of_who_feeds_ends_it() {
+        for threads in [1, 2, 16] {
+            let feed = |push: &mut dyn FnMut(u32, usize) -> Result<()>| {
+                (0..10).try_for_each(|item| push(item, 1))?;
+                Err::<(), _>(Error::Internal { detail: "nothing left".into() })
+            };
+            let error = on_threads(threads, || in_order(100, |item| item, |_| Ok(()), feed));
+            let error = error.unwrap_err();
+            assert!(matches!(error, Error::Internal { detail } if detail == "nothing left"));
+        }
+    }
+
+    #[test]
     fn a_panic_comes_through() {
-        let make = |&item: &u32| assert!(item != 7, "no good");
-        let _ = on_threads(2, || for_each_in_order(&[1, 7, 2], make, |()| Ok(())));
+        for threads in [1, 2, 16] {
+            let make = |item: u32| assert!(item != 7, "no good");
+            let feed = |push: &mut dyn FnMut(u32, usize) -> Result<()>| {
+                // Waits for those that will never be taken.
+                (0..100).try_for_each(|item| push(item, 1))
+            };
+            let run = || on_threads(threads, || in_order(2, make, |()| Ok(()), feed));
+            let panic = std::panic::catch_unwind(run).unwrap_err();
+            assert_eq!(panic.downcast_ref::<&str>(), Some(&"no good"));
+        }
     }
 }

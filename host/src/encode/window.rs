@@ -1,6 +1,9 @@
 //! A window of segments: counted, planned and encoded together, so that many small tensors keep
 //! all threads busy and a huge one takes bounded memory.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use codec::block::{
     BlockSpec, PlaneClasses, PlaneCoding, encode_scratch_bytes, encode_scratch_words,
     max_block_bytes,
@@ -12,13 +15,11 @@ use rayon::prelude::*;
 
 use super::classes::{SymbolKind, TensorClasses};
 use super::histogram::{PlaneCounts, count_head_first, estimate_planes};
-use super::in_order::for_each_in_order;
 use super::plan::{Segment, plan_segment};
 use super::profile::Profile;
 use super::reference::{Referred, refer_block};
 use super::tables::{TablePool, Tables};
 use super::tiles::TensorTiling;
-use crate::error::Result;
 use crate::format::{PlanRecord, PlaneRecord, ReferenceRecord};
 use crate::hash::xxh3;
 use crate::simd::level;
@@ -101,8 +102,11 @@ pub(crate) struct EncodedBlock {
     /// The block, and behind it whatever was there before.
     room: Vec<u8>,
     length: usize,
+    pub(crate) original_bytes: usize,
     /// xxh3 of its elements.
     pub(crate) checksum: u64,
+    /// Whether it is the last of its segment.
+    pub(crate) ends_segment: bool,
 }
 
 impl EncodedBlock {
@@ -128,13 +132,43 @@ pub(crate) struct Workshop {
 }
 
 /// A window whose blocks have plans.
-#[derive(Default)]
-pub(crate) struct PlannedWindow<'a> {
+struct PlannedWindow<'a> {
     blocks: Vec<PlannedBlock<'a>>,
     /// All tables that the plans name.
     tables: Tables,
-    /// Original bytes.
-    pub(crate) bytes: usize,
+}
+
+/// Some blocks of a window, one after the other.
+pub(crate) struct PlannedBlocks<'a> {
+    window: Arc<PlannedWindow<'a>>,
+    numbers: Range<usize>,
+}
+
+impl<'a> PlannedWindow<'a> {
+    /// Its blocks, a few at a time where they are small, which is what one thread encodes.
+    fn into_parts(self) -> impl Iterator<Item = PlannedBlocks<'a>> {
+        /// What is worth handing to another thread.
+        const PART_BYTES: usize = 32 << 10;
+        let (window, mut start) = (Arc::new(self), 0);
+        std::iter::from_fn(move || {
+            let mut bytes = 0;
+            let blocks = window.blocks[start..].iter().take_while(|block| {
+                let is_taken = bytes < PART_BYTES;
+                bytes += block.elements.len();
+                is_taken
+            });
+            let numbers = start..start + blocks.count();
+            start = numbers.end;
+            (!numbers.is_empty()).then(|| PlannedBlocks { window: Arc::clone(&window), numbers })
+        })
+    }
+}
+
+impl PlannedBlocks<'_> {
+    /// What they are before they are encoded.
+    pub(crate) fn original_bytes(&self) -> usize {
+        self.window.blocks[self.numbers.clone()].iter().map(|block| block.elements.len()).sum()
+    }
 }
 
 /// A block and how it is to be coded.
@@ -151,10 +185,12 @@ pub(crate) struct PlannedBlock<'a> {
     coded: Option<Vec<u8>>,
     number: u16,
     plan: PlanRecord,
+    /// Whether it is the last of its segment.
+    ends_segment: bool,
 }
 
 impl Planner {
-    /// Plans all blocks of `segments`. New tables go to the pool.
+    /// Plans all blocks of `segments`, and returns them, a few at a time. New tables go to the pool.
     ///
     /// `admit` is given the number of a tensor and the plan of each of its blocks in turn, and says
     /// which plan the block is to follow, and the plan's number in the tensor.
@@ -162,7 +198,7 @@ impl Planner {
         &mut self,
         segments: Vec<SegmentInput<'a>>,
         mut admit: impl FnMut(usize, PlanRecord) -> (u16, PlanRecord),
-    ) -> PlannedWindow<'a> {
+    ) -> impl Iterator<Item = PlannedBlocks<'a>> {
         let Self { pool, rooms } = self;
         let rooms = &*rooms;
         let counted: Vec<(SegmentInput<'a>, Vec<Referred>)> = segments
@@ -172,7 +208,7 @@ impl Planner {
                 (input, counted)
             })
             .collect();
-        let (mut planned, mut bytes) = (Vec::new(), 0);
+        let mut planned = Vec::new();
         for (input, mut counted) in counted {
             let plans = plan_by_reference(pool, rooms, &input, &mut counted);
             let SegmentInput { tensor, layout, states_per_lane, classes, tiling, .. } = input;
@@ -180,7 +216,6 @@ impl Planner {
             let mut first_element = input.first_element;
             for ((elements, coded), plan) in input.blocks.into_iter().zip(coded).zip(plans) {
                 let (number, plan) = admit(tensor, plan);
-                bytes += elements.len();
                 planned.push(PlannedBlock {
                     tensor,
                     layout: plan.coded_layout(layout).expect("tiles have a width"),
@@ -192,37 +227,44 @@ impl Planner {
                     coded,
                     number,
                     plan,
+                    ends_segment: false,
                 });
                 first_element += (elements.len() / layout.width.bytes()) as u64;
             }
+            if let Some(last) = planned.last_mut() {
+                last.ends_segment = true;
+            }
         }
-        PlannedWindow { blocks: planned, tables: pool.so_far(), bytes }
+        PlannedWindow { blocks: planned, tables: pool.so_far() }.into_parts()
     }
 }
 
 impl Workshop {
-    /// Encodes the blocks of a window and gives them to `write` in order: while some are being written,
-    /// the next ones are being encoded.
-    pub(crate) fn encode(
-        &self,
-        window: &PlannedWindow<'_>,
-        mut write: impl FnMut(&EncodedBlock) -> Result<()> + Send,
-    ) -> Result<()> {
-        let PlannedWindow { blocks, tables, .. } = window;
-        let write = |block: EncodedBlock| {
-            write(&block)?;
-            self.outputs.give_back(block.room);
-            Ok(())
-        };
-        for_each_in_order(blocks, |block| self.encode_block(tables, block), write)
+    /// Encodes some blocks of a window, one after the other.
+    pub(crate) fn encode(&self, blocks: &PlannedBlocks<'_>) -> Vec<EncodedBlock> {
+        let PlannedBlocks { window, numbers } = blocks;
+        let blocks = window.blocks[numbers.clone()].iter();
+        blocks.map(|block| self.encode_block(&window.tables, block)).collect()
+    }
+
+    /// Takes the memory of blocks that have been written back.
+    pub(crate) fn give_back(&self, block: EncodedBlock) {
+        self.outputs.give_back(block.room);
     }
 
     fn encode_block(&self, tables: &Tables, block: &PlannedBlock<'_>) -> EncodedBlock {
         let mut room = self.outputs.take();
         let encode = |encoder: &mut BlockEncoder| encoder.encode(tables, block, &mut room);
         let length = self.encoders.lend(encode);
-        let checksum = xxh3(block.elements);
-        EncodedBlock { tensor: block.tensor, plan: block.number, room, length, checksum }
+        EncodedBlock {
+            tensor: block.tensor,
+            plan: block.number,
+            room,
+            length,
+            original_bytes: block.elements.len(),
+            checksum: xxh3(block.elements),
+            ends_segment: block.ends_segment,
+        }
     }
 }
 
