@@ -2,7 +2,7 @@
 //!
 //! [`checkpoint`] drives: it cuts tensors into segments of blocks and takes a window of segments at
 //! a time through [`histogram`] (what occurs), [`plan`] (how each block is coded) and [`window`]
-//! (the coding itself), and writes the results in order. [`tables`] holds the tables that all
+//! (the coding itself), and writes the results as they come [`in_order`]. [`tables`] holds the tables that all
 //! tensors share, [`layout`] says how a dtype is split, [`records`] collects what the index says, and
 //! [`sink`] is where everything goes.
 

@@ -1,5 +1,5 @@
-//! A window of segments: counted, planned and encoded together, so that many small tensors keep
-//! all threads busy and a huge one takes bounded memory.
+//! A window of segments: counted and planned together, so that many small tensors keep all threads busy
+//! and a huge one takes bounded memory; and the encoding of what was planned.
 
 use std::ops::Range;
 use std::sync::Arc;
