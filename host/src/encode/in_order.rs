@@ -5,13 +5,16 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 
+/// So many are on their way for each thread whatever they weigh: one that it works on, and the next.
+const ITEMS_PER_THREAD: usize = 2;
+
 /// Runs `feed`, which is given a function to push items with, their weights beside them. Of each item,
 /// `make` makes something on any thread of the pool, and `take` is given that in the order of the items,
 /// one at a time. Returns what `feed` does; an error of `take` ends it.
 ///
 /// Nobody waits for a batch to be complete: threads begin items in their order as they become free. A push
-/// returns when the items before it that have not been taken weigh no more than `most`, and until then
-/// lends its thread to the others' work.
+/// returns when the items before it that have not been taken weigh no more than `most`, or are two for
+/// each thread, and until then lends its thread to the others' work.
 pub(super) fn in_order<T: Send, R: Send, O: Send>(
     most: usize,
     make: impl Fn(T) -> R + Sync,
@@ -91,10 +94,13 @@ impl<T, R, M: Fn(T) -> R, F: FnMut(R) -> Result<()>> Line<T, R, M, F> {
     }
 
     /// Works for the others, and waits when there is nothing to do, until what has not been taken weighs no
-    /// more than `most`.
+    /// more than `most` or is little for each thread.
     fn wait_for_room(&self, most: usize) -> Result<()> {
+        let few = ITEMS_PER_THREAD * rayon::current_num_threads();
         loop {
-            let is_waiting = |state: &mut State<T, R>| state.end.is_none() && state.weight > most;
+            let is_waiting = |state: &mut State<T, R>| {
+                state.end.is_none() && state.weight > most && state.made.len() > few
+            };
             if !is_waiting(&mut self.lock()) {
                 break;
             }
@@ -247,8 +253,9 @@ mod tests {
                 for _ in 0..200 {
                     push((), WEIGHT)?;
                     let pushed = pushed.fetch_add(WEIGHT, Ordering::SeqCst) + WEIGHT;
-                    // One may just have been taken and not been noted so.
-                    assert!(pushed - taken.load(Ordering::SeqCst) <= MOST + WEIGHT);
+                    let most = MOST.max(ITEMS_PER_THREAD * threads * WEIGHT);
+                    // Beside those that wait, one is being taken and one has just been let in.
+                    assert!(pushed - taken.load(Ordering::SeqCst) <= most + 2 * WEIGHT);
                 }
                 Ok(())
             };
