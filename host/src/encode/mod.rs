@@ -10,6 +10,7 @@ mod checkpoint;
 mod classes;
 mod cluster;
 mod copies;
+mod early;
 mod entropy;
 mod histogram;
 mod in_order;

@@ -24,6 +24,7 @@ const LEAST_GAIN: f64 = 1.0 / 32.0;
 const LEAST_FILE_GAIN: f64 = 1.0 / 256.0;
 
 /// A block as it is taken.
+#[derive(Clone)]
 pub(crate) struct Referred {
     pub(crate) reference: ReferenceRecord,
     /// What is split into planes; the elements themselves without a reference.

@@ -14,6 +14,7 @@ use codec::split::ElementLayout;
 use rayon::prelude::*;
 
 use super::classes::{SymbolKind, TensorClasses};
+use super::early::{Counted, plan_in_order};
 use super::histogram::{PlaneCounts, count_head_first, estimate_planes};
 use super::plan::{Segment, plan_segment};
 use super::profile::Profile;
@@ -201,7 +202,7 @@ impl Planner {
     ) -> impl Iterator<Item = PlannedBlocks<'a>> {
         let Self { pool, rooms } = self;
         let rooms = &*rooms;
-        let counted: Vec<(SegmentInput<'a>, Vec<Referred>)> = segments
+        let counted: Vec<Counted<'a>> = segments
             .into_par_iter()
             .map(|input| {
                 let counted = input.count_all();
@@ -209,8 +210,7 @@ impl Planner {
             })
             .collect();
         let mut planned = Vec::new();
-        for (input, mut counted) in counted {
-            let plans = plan_by_reference(pool, rooms, &input, &mut counted);
+        for ((input, counted), plans) in plan_in_order(pool, rooms, counted) {
             let SegmentInput { tensor, layout, states_per_lane, classes, tiling, .. } = input;
             let coded = counted.into_iter().map(|referred| referred.coded);
             let mut first_element = input.first_element;
@@ -269,7 +269,7 @@ impl Workshop {
 }
 
 /// The plan of each block of a segment; blocks that are taken alike are planned together.
-fn plan_by_reference(
+pub(super) fn plan_by_reference(
     pool: &mut TablePool,
     rooms: &Spares<Vec<u8>>,
     input: &SegmentInput<'_>,
