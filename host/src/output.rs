@@ -5,21 +5,25 @@
 //! `.wcodec-*.partial`, which the next output in the same directory removes.
 
 mod behind;
+mod gathered;
 mod pending;
+mod rooms;
 #[cfg(test)]
 mod tests;
 mod writeback;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::error::{Error, Result, quoted_path};
-pub(crate) use behind::write_beside;
+pub(crate) use behind::{Output, write_beside};
+pub(crate) use gathered::{Piece, SMALL_PIECE_BYTES};
 use pending::{PREFIX, Pending, SUFFIX, sweep};
+pub(crate) use rooms::Rooms;
 use writeback::Writeback;
 
 pub use pending::abandon_unfinished;
@@ -91,12 +95,8 @@ impl AtomicFile {
     /// The target is then as it was, except where only making the finished rename durable
     /// failed.
     pub fn commit(self) -> Result<()> {
-        let complete = |file: &File| {
-            self.writeback.free_rest(file)?;
-            file.sync_all()
-        };
-        complete(self.temporary.as_file())
-            .map_err(|source| Error::io("write", &self.target, source))?;
+        let file = self.temporary.as_file();
+        file.sync_all().map_err(|source| Error::io("write", &self.target, source))?;
         let (temporary, target) = (self.temporary, &self.target);
         let persisted = self.pending.commit(target, || {
             if self.overwrite {
@@ -117,9 +117,12 @@ impl AtomicFile {
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let file = self.temporary.as_file_mut();
-        self.writeback.reserve(file, bytes.len());
-        let written = file.write(bytes)?;
+        let written = file.write_vectored(slices)?;
         self.writeback.advance(file, written);
         Ok(written)
     }

@@ -16,7 +16,9 @@ pub(super) fn watch() -> Result<()> {
 
     let failed = |source| Error::io("watch for signals in", "this process", source);
     // A signal that is ignored (as SIGHUP under `nohup`) stays so.
-    let watched = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal));
+    let ignored = ignored();
+    let is_watched = |signal: &i32| ignored >> (signal - 1) & 1 == 0;
+    let watched = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(is_watched);
     let mut signals = Signals::new(watched).map_err(failed)?;
     let wait = move || {
         if let Some(signal) = signals.forever().next() {
@@ -30,13 +32,13 @@ pub(super) fn watch() -> Result<()> {
     Ok(())
 }
 
-/// Whether the process was started with `signal` ignored, which Linux says in `/proc`.
+/// The signals that the process was started to ignore, which Linux says in `/proc`; the lowest bit is the
+/// first.
 #[cfg(unix)]
-fn is_ignored(signal: i32) -> bool {
+fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
-    ignored.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    ignored.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or_default()
 }
 
 /// Other systems end the process at once.

@@ -1,10 +1,10 @@
 //! Encoding of a whole checkpoint.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
 use codec::split::Width;
+use rayon::Scope;
 
 use super::classes::{TensorClasses, find_classes};
 use super::copies::find_copies;
@@ -15,7 +15,7 @@ use super::profile::Profile;
 use super::records::{OpenChunk, TensorBuilder, TensorPlans};
 use super::reference::find_references;
 use super::report::{EncodeReport, TensorReport};
-use super::sink::Sink;
+use super::sink::{Memory, Sink};
 use super::tables::TablePool;
 use super::tiles::find_tilings;
 use super::window::{EncodedBlock, Planner, SegmentInput, Workshop};
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::format::{BaseRecord, CHUNK_BYTES, Index, TensorRecord, WINDOW_BLOCKS, WINDOW_BYTES};
 use crate::hash::sha256;
 use crate::mapped::MappedFile;
-use crate::output::{AtomicFile, ensure_apart, write_beside};
+use crate::output::{AtomicFile, Rooms, ensure_apart, write_beside};
 use crate::processors;
 use crate::safetensors::{self, Header, TensorEntry};
 
@@ -43,6 +43,16 @@ pub fn encode_safetensors(
     options: &EncodeOptions,
 ) -> Result<EncodeReport> {
     let (input, output) = (input.as_ref(), output.as_ref());
+    // On a thread of the pool, so that its many small loops need not be handed over to one.
+    rayon::scope(|scope| encode_file(scope, input, output, options))
+}
+
+fn encode_file(
+    scope: &Scope<'_>,
+    input: &Path,
+    output: &Path,
+    options: &EncodeOptions,
+) -> Result<EncodeReport> {
     options.check()?;
     ensure_apart(input, output)?;
     if let Some(base) = &options.base {
@@ -52,19 +62,20 @@ pub fn encode_safetensors(
     let before = mapped.metadata()?;
     let header = mapped.checked(safetensors::parse(mapped.bytes(), input))?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
-    let (written, encoded) = write_beside(&mut file, processors::one_is_free(), |writer| {
-        let mut sink = Sink::new(writer, output, options);
-        let report = mapped.checked(encode_into(mapped.bytes(), &header, options, &mut sink))?;
-        sink.finish()?;
-        Ok(report)
+    let rooms = rooms_for(&header, options);
+    let (written, encoded) = write_beside(&mut file, processors::one_is_free(), &rooms, |behind| {
+        let mut sink = Sink::new(behind, output, options);
+        let payload = encode_payload(mapped.bytes(), &header, options, &rooms, &mut sink);
+        let payload = mapped.checked(payload)?;
+        mapped.check_unchanged(&before)?;
+        // Its pages are given back meanwhile, not before or after all else.
+        scope.spawn(|_| drop(mapped));
+        payload.complete(sink)
     });
     // Where writing has failed, encoding only knows that it has.
     written.map_err(|error| Error::io("write", output, error))?;
     let report = encoded?;
-    mapped.check_unchanged(&before)?;
-    // Its pages are given back while the disk takes the last bytes, not before or after that.
-    let ((), committed) = rayon::join(|| drop(mapped), || file.commit());
-    committed?;
+    file.commit()?;
     Ok(report)
 }
 
@@ -98,26 +109,49 @@ pub fn encode_safetensors_bytes_into(
     let path = Path::new("<memory>");
     let header = safetensors::parse(file, path)?;
     out.clear();
-    let mut sink = Sink::new(out, path, options);
-    let report = encode_into(file, &header, options, &mut sink)?;
-    sink.finish()?;
-    Ok(report)
+    let rooms = rooms_for(&header, options);
+    let mut memory = Memory { bytes: out, rooms: &rooms };
+    let mut sink = Sink::new(&mut memory, path, options);
+    encode_payload(file, &header, options, &rooms, &mut sink)?.complete(sink)
 }
 
-fn encode_into(
+/// A payload that has been written, and what remains to be.
+struct Payload {
+    start: Instant,
+    index: Index,
+    tensors: Vec<TensorReport>,
+}
+
+impl Payload {
+    /// Writes the index.
+    fn complete(self, sink: Sink<'_>) -> Result<EncodeReport> {
+        let Self { start, index, tensors } = self;
+        let encoded_bytes = sink.finish(&index)?;
+        Ok(EncodeReport {
+            original_bytes: index.original_bytes,
+            encoded_bytes,
+            original_sha256: index.original_sha256,
+            seconds: start.elapsed().as_secs_f64(),
+            tensors,
+        })
+    }
+}
+
+fn encode_payload(
     file: &[u8],
     header: &Header,
     options: &EncodeOptions,
-    sink: &mut Sink<'_, impl Write + Send>,
-) -> Result<EncodeReport> {
+    rooms: &Rooms,
+    sink: &mut Sink<'_>,
+) -> Result<Payload> {
     let start = Instant::now();
     if let Some(progress) = &options.progress {
         progress.start(file.len() as u64);
     }
     // The hash of the original is a pass of its own.
     let hash = || options.sha256.then(|| sha256(file));
-    let mut encode = || encode_tensors(file, header, options, sink);
-    // On a thread of the pool, so that its many small loops need not be handed over to one.
+    let mut encode = || encode_tensors(file, header, options, rooms, sink);
+    // On a thread of the pool, which waits for none of the others.
     let (hash, encoded) = rayon::scope(|_| {
         if processors::one_is_free() {
             std::thread::scope(|scope| {
@@ -144,14 +178,18 @@ fn encode_into(
         tables: tables.records(),
         tensors,
     };
-    sink.write_index(&index)?;
-    Ok(EncodeReport {
-        original_bytes: file.len() as u64,
-        encoded_bytes: sink.written,
-        original_sha256,
-        seconds: start.elapsed().as_secs_f64(),
-        tensors: reports,
-    })
+    Ok(Payload { start, index, tensors: reports })
+}
+
+/// Memory for blocks, each of which is enough for any that is coded well.
+fn rooms_for(header: &Header, options: &EncodeOptions) -> Rooms {
+    let block_bytes = |entry: &TensorEntry| {
+        let bytes = options.block_elements * element_layout(&entry.dtype).width.bytes();
+        bytes.min(entry.byte_len() as usize)
+    };
+    // A symbol that is as good as never there may take a word of two bytes; the rest is what a block has for
+    // itself.
+    Rooms::of(2 * header.tensors.iter().map(block_bytes).max().unwrap_or(0) + (4 << 10))
 }
 
 fn report_of((entry, record): (&TensorEntry, &TensorRecord)) -> TensorReport {
@@ -168,7 +206,8 @@ fn encode_tensors(
     file: &[u8],
     header: &Header,
     options: &EncodeOptions,
-    sink: &mut Sink<'_, impl Write + Send>,
+    rooms: &Rooms,
+    sink: &mut Sink<'_>,
 ) -> Result<(TablePool, Vec<TensorRecord>)> {
     sink.write_header()?;
     let mut planner = Planner::default();
@@ -204,15 +243,10 @@ fn encode_tensors(
     }
     let mut plans: Vec<TensorPlans> =
         header.tensors.iter().map(|_| TensorPlans::default()).collect();
-    let workshop = Workshop::default();
-    let mut payload = Payload { builders, chunk: OpenChunk::default(), options, sink };
-    let take = |blocks: Vec<EncodedBlock>| {
-        blocks.into_iter().try_for_each(|block| {
-            payload.write(&block)?;
-            workshop.give_back(block);
-            Ok(())
-        })
-    };
+    let workshop = Workshop::new(rooms);
+    let mut writer = TensorWriter { builders, chunk: OpenChunk::default(), options, sink };
+    let take =
+        |blocks: Vec<EncodedBlock>| blocks.into_iter().try_for_each(|block| writer.write(block));
     in_order(
         Window::most_bytes(),
         |blocks| workshop.encode(&blocks),
@@ -260,7 +294,7 @@ fn encode_tensors(
             flush(window.segments)
         },
     )?;
-    let builders = payload.builders.into_iter().zip(plans);
+    let builders = writer.builders.into_iter().zip(plans);
     let mut records: Vec<TensorRecord> =
         builders.map(|(builder, plans)| builder.finish(plans)).collect();
     for (copy, original) in copies.into_iter().enumerate() {
@@ -303,24 +337,24 @@ impl<'a> Window<'a> {
 }
 
 /// The blocks of all tensors, as far as they are written.
-struct Payload<'a, 'sink, W> {
+struct TensorWriter<'a, 'sink> {
     builders: Vec<TensorBuilder>,
     /// What is written of the current segment since its last chunk.
     chunk: OpenChunk,
     options: &'a EncodeOptions,
-    sink: &'a mut Sink<'sink, W>,
+    sink: &'a mut Sink<'sink>,
 }
 
-impl<W: Write> Payload<'_, '_, W> {
+impl TensorWriter<'_, '_> {
     /// Writes the next block.
-    fn write(&mut self, block: &EncodedBlock) -> Result<()> {
+    fn write(&mut self, block: EncodedBlock) -> Result<()> {
         let builder = &mut self.builders[block.tensor];
-        builder.add_block(block, self.sink.payload());
-        self.chunk.add(block.bytes());
+        builder.add_block(&block, self.sink.payload());
+        self.chunk.add(block.piece.bytes());
         if block.ends_segment || self.chunk.bytes >= CHUNK_BYTES as u64 {
             builder.close_chunk(std::mem::take(&mut self.chunk));
         }
         self.options.advance(block.original_bytes);
-        self.sink.write(block.bytes())
+        self.sink.put(block.piece)
     }
 }

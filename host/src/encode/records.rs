@@ -96,7 +96,7 @@ impl TensorBuilder {
         if self.record.blocks.is_empty() {
             self.record.payload_offset = payload;
         }
-        let bytes = block.bytes().len() as u32;
+        let bytes = block.piece.bytes().len() as u32;
         self.record.blocks.push(BlockRecord { bytes, plan: block.plan });
         self.checksums.push(block.checksum);
     }

@@ -23,6 +23,7 @@ use super::tables::{TablePool, Tables};
 use super::tiles::TensorTiling;
 use crate::format::{PlanRecord, PlaneRecord, ReferenceRecord};
 use crate::hash::xxh3;
+use crate::output::{Piece, Rooms, SMALL_PIECE_BYTES};
 use crate::simd::level;
 use crate::spares::Spares;
 
@@ -100,20 +101,12 @@ pub(crate) struct EncodedBlock {
     pub(crate) tensor: usize,
     /// Number of its plan in the tensor.
     pub(crate) plan: u16,
-    /// The block, and behind it whatever was there before.
-    room: Vec<u8>,
-    length: usize,
+    pub(crate) piece: Piece,
     pub(crate) original_bytes: usize,
     /// xxh3 of its elements.
     pub(crate) checksum: u64,
     /// Whether it is the last of its segment.
     pub(crate) ends_segment: bool,
-}
-
-impl EncodedBlock {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.room[..self.length]
-    }
 }
 
 /// What planning keeps from one window to the next.
@@ -125,11 +118,10 @@ pub(crate) struct Planner {
 }
 
 /// What encoding keeps from one window to the next.
-#[derive(Default)]
-pub(crate) struct Workshop {
+pub(crate) struct Workshop<'a> {
     encoders: Spares<BlockEncoder>,
-    /// Memory of blocks that have been written.
-    outputs: Spares<Vec<u8>>,
+    /// Memory for encoded blocks.
+    rooms: &'a Rooms,
 }
 
 /// A window whose blocks have plans.
@@ -239,7 +231,12 @@ impl Planner {
     }
 }
 
-impl Workshop {
+impl<'a> Workshop<'a> {
+    /// Takes memory for encoded blocks from `rooms`.
+    pub(crate) fn new(rooms: &'a Rooms) -> Self {
+        Self { encoders: Spares::default(), rooms }
+    }
+
     /// Encodes some blocks of a window, one after the other.
     pub(crate) fn encode(&self, blocks: &PlannedBlocks<'_>) -> Vec<EncodedBlock> {
         let PlannedBlocks { window, numbers } = blocks;
@@ -247,20 +244,12 @@ impl Workshop {
         blocks.map(|block| self.encode_block(&window.tables, block)).collect()
     }
 
-    /// Takes the memory of blocks that have been written back.
-    pub(crate) fn give_back(&self, block: EncodedBlock) {
-        self.outputs.give_back(block.room);
-    }
-
     fn encode_block(&self, tables: &Tables, block: &PlannedBlock<'_>) -> EncodedBlock {
-        let mut room = self.outputs.take();
-        let encode = |encoder: &mut BlockEncoder| encoder.encode(tables, block, &mut room);
-        let length = self.encoders.lend(encode);
+        let encode = |encoder: &mut BlockEncoder| encoder.encode(tables, block, self.rooms);
         EncodedBlock {
             tensor: block.tensor,
             plan: block.number,
-            room,
-            length,
+            piece: self.encoders.lend(encode),
             original_bytes: block.elements.len(),
             checksum: xxh3(block.elements),
             ends_segment: block.ends_segment,
@@ -354,11 +343,13 @@ struct BlockEncoder {
     choice: Vec<u8>,
     /// The tables of each plane by class, one plane's after the other's.
     by_class: Vec<EncodeTable>,
+    /// A small block, before it is known how small.
+    small: Vec<u8>,
 }
 
 impl BlockEncoder {
-    /// Encodes a block into `out`, which is made large enough, and returns its length.
-    fn encode(&mut self, tables: &Tables, block: &PlannedBlock<'_>, out: &mut Vec<u8>) -> usize {
+    /// Encodes a block, into memory from `rooms` unless it is small.
+    fn encode(&mut self, tables: &Tables, block: &PlannedBlock<'_>, rooms: &Rooms) -> Piece {
         let mut planes = [PlaneCoding::Raw; MAX_WIDTH];
         let mut of_planes = [None; MAX_WIDTH];
         for (plane, record) in block.plan.planes.iter().enumerate() {
@@ -373,8 +364,7 @@ impl BlockEncoder {
         };
         grow(&mut self.scratch, encode_scratch_bytes(&spec));
         grow(&mut self.words, encode_scratch_words(&spec));
-        grow(out, max_block_bytes(&spec));
-        let Self { scratch, words, choice, by_class } = self;
+        let Self { scratch, words, choice, by_class, small } = self;
         grow(choice, if spec.has_classes() { MAX_WIDTH * spec.elements } else { 0 });
         let mut lengths = [0; MAX_WIDTH];
         by_class.clear();
@@ -393,7 +383,21 @@ impl BlockEncoder {
             Some(MixedTables { tables, choice })
         });
         let elements = block.split_elements();
-        level().encode_block(&spec, &of_planes, &classes, elements, scratch, words, out)
+        let mut encode = |out: &mut Vec<u8>, most: usize| {
+            grow(out, most);
+            level().encode_block(&spec, &of_planes, &classes, elements, scratch, words, out)
+        };
+        match max_block_bytes(&spec) {
+            most @ ..=SMALL_PIECE_BYTES => {
+                let length = encode(small, most);
+                Piece::of(&small[..length])
+            }
+            most => {
+                let mut room = rooms.take();
+                let length = encode(&mut room, most);
+                Piece::new(room, length)
+            }
+        }
     }
 }
 

@@ -1,72 +1,65 @@
-//! Writing in a thread of its own: who computes what is written does not wait while the operating
-//! system copies it and the disk takes it. Where no processor is free for such a thread, waking it costs
-//! more than it saves, and who computes writes.
+//! Writing beside what computes: in a thread of its own, where a processor is free for one. Who computes
+//! what is written then does not wait while the operating system copies it and the disk takes it. Where none
+//! is free, waking such a thread costs more than it saves, and who computes writes.
 
-use std::io::{self, BufWriter, Write};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::io::{self, Write};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-/// Bytes that are handed over at a time: enough for a write to be worth its call, and few enough for the
+use super::gathered::{Gathered, Piece};
+use super::rooms::Rooms;
+
+/// Bytes that are handed over at a time: enough to be worth waking a thread, and few enough for the
 /// processor's cache to still have them.
-const PIECE_BYTES: usize = 128 << 10;
-/// Pieces that are being filled, are waiting, or are being written; made when they are needed.
-const PIECES: usize = 6;
+const HANDED_BYTES: usize = 128 << 10;
+/// How often so much may be waiting; as much is being filled, and as much written.
+const HANDED: usize = 4;
 
-/// Bytes that are written at a time without such a thread.
-const BUFFER_BYTES: usize = 256 << 10;
+/// Takes pieces of a file, front to back.
+pub(crate) trait Output: Send {
+    /// Takes the next piece, which is written some time later.
+    ///
+    /// # Errors
+    ///
+    /// That of this or an earlier write.
+    fn put(&mut self, piece: Piece) -> io::Result<()>;
 
-/// Runs `compute` and writes to `writer`, in order, what it gives to its writer, as far as it flushes that:
-/// meanwhile, in a thread of its own, if `has_processor`, and else when so much has been given. Returns how
-/// writing went and what `compute` returned.
+    /// Sees to it that everything is written; nothing else is.
+    ///
+    /// # Errors
+    ///
+    /// That of this or an earlier write.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// Runs `compute` and writes to `writer`, in order, what it gives to its output, as far as it flushes that:
+/// meanwhile, in a thread of its own, if `has_processor`, and else when so much has been given. Memory of what
+/// has been written goes back to `rooms`. Returns how writing went and what `compute` returned.
 ///
-/// When writing fails, so does a later write to that writer, or the same one.
+/// When writing fails, so does a later call of that output, or the same one.
 pub(crate) fn write_beside<R>(
     writer: &mut (impl Write + Send),
     has_processor: bool,
-    compute: impl FnOnce(&mut (dyn Write + Send)) -> R,
+    rooms: &Rooms,
+    compute: impl FnOnce(&mut dyn Output) -> R,
 ) -> (io::Result<()>, R) {
-    if has_processor {
-        return write_behind(writer, |behind| compute(behind));
+    let mut gathered = Gathered::new(writer, rooms);
+    if !has_processor {
+        let computed = compute(&mut gathered);
+        return (Ok(()), computed);
     }
-    let mut buffered = BufWriter::with_capacity(BUFFER_BYTES, writer);
-    let computed = compute(&mut buffered);
-    // What was not flushed is not wanted.
-    let (writer, _) = buffered.into_parts();
-    (writer.flush(), computed)
-}
-
-/// Takes bytes for the thread that writes them.
-#[derive(Debug)]
-pub(crate) struct Behind {
-    piece: Vec<u8>,
-    /// Pieces that have been made.
-    made: usize,
-    full: Sender<Vec<u8>>,
-    /// Pieces that have been written.
-    spares: Receiver<Vec<u8>>,
-}
-
-/// Runs `compute`, and meanwhile writes to `writer`, in order, what it gives to the [`Behind`]. Returns how
-/// the writing went and what `compute` returned.
-///
-/// When writing fails, so does the next write to the [`Behind`], with an error that only says so.
-fn write_behind<R>(
-    writer: &mut (impl Write + Send),
-    compute: impl FnOnce(&mut Behind) -> R,
-) -> (io::Result<()>, R) {
-    let (full, pieces) = channel::<Vec<u8>>();
-    let (done, spares) = channel();
+    let (to_writer, handed) = sync_channel::<Handed>(HANDED);
     thread::scope(|scope| {
         let written = scope.spawn(move || {
-            for mut piece in pieces {
-                writer.write_all(&piece)?;
-                piece.clear();
-                // Once everything is computed nobody needs a spare.
-                let _ = done.send(piece);
+            for Handed { pieces, is_flushed } in handed {
+                pieces.into_iter().try_for_each(|piece| gathered.put(piece))?;
+                if is_flushed {
+                    gathered.flush()?;
+                }
             }
-            writer.flush()
+            Ok(())
         });
-        let mut behind = Behind { piece: Vec::with_capacity(PIECE_BYTES), made: 1, full, spares };
+        let mut behind = Behind { pieces: Vec::new(), bytes: 0, to_writer };
         let computed = compute(&mut behind);
         drop(behind);
         let panicked = |_| Err(io::Error::other("the thread that writes panicked"));
@@ -74,40 +67,45 @@ fn write_behind<R>(
     })
 }
 
+/// What the thread that writes is given at a time.
+struct Handed {
+    pieces: Vec<Piece>,
+    /// Whether all up to here is wanted.
+    is_flushed: bool,
+}
+
+/// Takes pieces for the thread that writes them.
+struct Behind {
+    pieces: Vec<Piece>,
+    /// That are in the pieces.
+    bytes: usize,
+    to_writer: SyncSender<Handed>,
+}
+
 impl Behind {
-    fn hand_over(&mut self) -> io::Result<()> {
-        let failed = || io::Error::other("an earlier write has failed");
-        let spare = match self.spares.try_recv() {
-            Ok(spare) => spare,
-            Err(_) if self.made < PIECES => {
-                self.made += 1;
-                Vec::with_capacity(PIECE_BYTES)
-            }
-            Err(_) => self.spares.recv().map_err(|_| failed())?,
-        };
-        let piece = std::mem::replace(&mut self.piece, spare);
-        self.full.send(piece).map_err(|_| failed())
+    fn hand_over(&mut self, is_flushed: bool) -> io::Result<()> {
+        let pieces = std::mem::take(&mut self.pieces);
+        self.bytes = 0;
+        let handed = self.to_writer.send(Handed { pieces, is_flushed });
+        handed.map_err(|_| io::Error::other("an earlier write has failed"))
     }
 }
 
-impl Write for Behind {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(PIECE_BYTES - self.piece.len());
-        self.piece.extend_from_slice(&bytes[..taken]);
-        if self.piece.len() == PIECE_BYTES {
-            self.hand_over()?;
-        }
-        Ok(taken)
+impl Output for Behind {
+    fn put(&mut self, piece: Piece) -> io::Result<()> {
+        self.bytes += piece.bytes().len();
+        self.pieces.push(piece);
+        if self.bytes >= HANDED_BYTES { self.hand_over(false) } else { Ok(()) }
     }
 
-    /// Hands over what there is; it is written some time later.
     fn flush(&mut self) -> io::Result<()> {
-        if self.piece.is_empty() { Ok(()) } else { self.hand_over() }
+        self.hand_over(true)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::gathered::STEP_BYTES;
     use super::*;
 
     /// Takes so many bytes, a few at a time, and then fails.
@@ -143,14 +141,16 @@ mod tests {
 
     #[test]
     fn all_bytes_arrive_in_order() {
-        let many = PIECES * PIECE_BYTES * 2 + 1;
+        let many = HANDED * HANDED_BYTES * 3 + 1;
+        let rooms = Rooms::of(STEP_BYTES);
         for has_processor in [false, true] {
-            for (count, step) in [(0, 1), (1, 1), (PIECE_BYTES, PIECE_BYTES), (many, 99_991)] {
+            for (count, step) in [(0, 1), (1, 1), (STEP_BYTES, STEP_BYTES), (many, 99_991)] {
                 let (mut disk, bytes) = (disk(usize::MAX), bytes(count));
-                let (written, computed) = write_beside(&mut disk, has_processor, |writer| {
-                    bytes.chunks(step).try_for_each(|part| writer.write_all(part))?;
-                    writer.flush()
-                });
+                let (written, computed) =
+                    write_beside(&mut disk, has_processor, &rooms, |output| {
+                        bytes.chunks(step).try_for_each(|part| output.put(Piece::of(part)))?;
+                        output.flush()
+                    });
                 written.unwrap();
                 computed.unwrap();
                 assert!(disk.written == bytes && disk.is_flushed);
@@ -160,13 +160,15 @@ mod tests {
 
     #[test]
     fn a_full_disk_ends_the_computation_with_its_error() {
+        let rooms = Rooms::of(STEP_BYTES);
         for has_processor in [false, true] {
-            let mut disk = disk(3 * PIECE_BYTES + 5);
-            let piece = bytes(PIECE_BYTES);
-            let (written, computed) = write_beside(&mut disk, has_processor, |writer| {
+            let room = 3 * STEP_BYTES + 5;
+            let mut disk = disk(room);
+            let piece = bytes(HANDED_BYTES);
+            let (written, computed) = write_beside(&mut disk, has_processor, &rooms, |output| {
                 // Ends because writing fails, or never.
                 loop {
-                    if let Err(error) = writer.write_all(&piece) {
+                    if let Err(error) = output.put(Piece::of(&piece)) {
                         return error;
                     }
                 }
@@ -178,16 +180,17 @@ mod tests {
                 }
                 Ok(()) => assert_eq!(computed.kind(), io::ErrorKind::StorageFull),
             }
-            assert_eq!(disk.written.len(), 3 * PIECE_BYTES + 5);
+            assert_eq!(disk.written.len(), room);
         }
     }
 
     #[test]
     fn what_is_not_flushed_is_not_written() {
+        let rooms = Rooms::of(STEP_BYTES);
         for has_processor in [false, true] {
             let mut disk = disk(usize::MAX);
-            let (written, computed) = write_beside(&mut disk, has_processor, |writer| {
-                writer.write_all(b"some").unwrap();
+            let (written, computed) = write_beside(&mut disk, has_processor, &rooms, |output| {
+                output.put(Piece::of(b"some")).unwrap();
                 Err::<(), &str>("no more")
             });
             written.unwrap();
