@@ -1,6 +1,8 @@
 //! Integers of one or two bytes predicted a row of a sub-block at a time: what [`predict`] does for each
 //! element, with sums that a processor's vectors can hold.
 
+use core::array;
+
 use super::mode::{Mode, Term};
 use super::{NumberFormat, NumberKind, SubBlock, TileValues, predict};
 use crate::constants::{SUB_BLOCK_SIDE, TILE_SIDE};
@@ -44,18 +46,24 @@ impl Row {
     /// The sums over neighbours for which `takes` holds.
     #[inline(always)]
     fn sums(&self, values: &TileValues, takes: impl Fn(&Term) -> bool) -> Sums {
+        let terms = || self.terms.iter().filter(|term| takes(term));
+        let back = |term: &Term| usize::from(term.up) * TILE_SIDE + usize::from(term.left);
+        let first = self.at(self.first);
+        if terms().all(|term| back(term) <= first) {
+            // All columns at once, in a vector that stays in a register.
+            return terms().fold(Sums::default(), |sums, term| {
+                let quarters = i32::from(term.quarters);
+                let neighbours = values[first - back(term)..].first_chunk::<SUB_BLOCK_SIDE>();
+                let neighbours = neighbours.copied().unwrap_or_default();
+                array::from_fn(|at| sums[at] + quarters * neighbours[at])
+            });
+        }
         let mut sums = Sums::default();
-        for term in self.terms.iter().filter(|term| takes(term)) {
+        for term in terms() {
             let quarters = i32::from(term.quarters);
-            let back = usize::from(term.up) * TILE_SIDE + usize::from(term.left);
-            let neighbours = self.at(self.first).checked_sub(back).map(|from| &values[from..]);
-            if let Some(neighbours) = neighbours.and_then(<[i32]>::first_chunk::<SUB_BLOCK_SIDE>) {
-                let pairs = sums.iter_mut().zip(neighbours);
-                pairs.for_each(|(sum, value)| *sum += quarters * value);
-                continue;
-            }
             for column in self.regular..self.end {
-                sums[(column - self.first) as usize] += quarters * values[self.at(column) - back];
+                let neighbour = values[self.at(column) - back(term)];
+                sums[(column - self.first) as usize] += quarters * neighbour;
             }
         }
         sums
