@@ -7,9 +7,9 @@ use std::thread;
 static PROCESSORS: LazyLock<usize> =
     LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get));
 
-/// Whether there are more processors than threads in the current pool: where there are, work that cannot be
-/// divided is better done in a thread of its own; where there are not, such a thread would only take turns
+/// How many more processors there are than threads in the current pool. Where there are some, work that cannot
+/// be divided is better done in a thread of its own; where there are none, such a thread would only take turns
 /// with those of the pool.
-pub(crate) fn one_is_free() -> bool {
-    rayon::current_num_threads() < *PROCESSORS
+pub(crate) fn free() -> usize {
+    PROCESSORS.saturating_sub(rayon::current_num_threads())
 }

@@ -1,6 +1,8 @@
 //! Encoding of a whole checkpoint.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use codec::split::Width;
@@ -8,6 +10,7 @@ use rayon::Scope;
 
 use super::classes::{TensorClasses, find_classes};
 use super::copies::find_copies;
+use super::digest::{self, Digest};
 use super::in_order::in_order;
 use super::layout::element_layout;
 use super::options::EncodeOptions;
@@ -21,9 +24,8 @@ use super::tiles::find_tilings;
 use super::window::{EncodedBlock, Planner, SegmentInput, Workshop};
 use crate::error::{Error, Result};
 use crate::format::{BaseRecord, CHUNK_BYTES, Index, TensorRecord, WINDOW_BLOCKS, WINDOW_BYTES};
-use crate::hash::sha256;
 use crate::mapped::MappedFile;
-use crate::output::{AtomicFile, Rooms, ensure_apart, write_beside};
+use crate::output::{AtomicFile, InBetween, Rooms, ensure_apart, write_beside};
 use crate::processors;
 use crate::safetensors::{self, Header, TensorEntry};
 
@@ -58,24 +60,39 @@ fn encode_file(
     if let Some(base) = &options.base {
         ensure_apart(base.path(), output)?;
     }
-    let mapped = MappedFile::open(input)?;
+    let mapped = Arc::new(MappedFile::open(input)?);
     let before = mapped.metadata()?;
     let header = mapped.checked(safetensors::parse(mapped.bytes(), input))?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
     let rooms = rooms_for(&header, options);
-    let (written, encoded) = write_beside(&mut file, processors::one_is_free(), &rooms, |behind| {
+    let has_processor = processors::free() > 0;
+    let (in_between, digest): (Option<InBetween>, _) = match processors::free() {
+        0 => (None, Digest::of(options)),
+        1 if options.sha256 => digest::in_between(&mapped),
+        _ => (Some(Box::new(|| false)), Digest::of(options)),
+    };
+    let mut unmapping = None;
+    let (written, encoded) = write_beside(&mut file, in_between, &rooms, |behind| {
         let mut sink = Sink::new(behind, output, options);
-        let payload = encode_payload(mapped.bytes(), &header, options, &rooms, &mut sink);
+        let payload = encode_payload(mapped.bytes(), &header, options, digest, &rooms, &mut sink);
         let payload = mapped.checked(payload)?;
         mapped.check_unchanged(&before)?;
         // Its pages are given back meanwhile, not before or after all else.
-        scope.spawn(|_| drop(mapped));
+        if has_processor {
+            unmapping = Some(thread::spawn(|| drop(mapped)));
+        } else {
+            scope.spawn(|_| drop(mapped));
+        }
         payload.complete(sink)
     });
     // Where writing has failed, encoding only knows that it has.
     written.map_err(|error| Error::io("write", output, error))?;
     let report = encoded?;
     file.commit()?;
+    if let Some(unmapping) = unmapping {
+        // It cannot panic; and it is the system's thing where it takes long.
+        let _ = unmapping.join();
+    }
     Ok(report)
 }
 
@@ -112,7 +129,10 @@ pub fn encode_safetensors_bytes_into(
     let rooms = rooms_for(&header, options);
     let mut memory = Memory { bytes: out, rooms: &rooms };
     let mut sink = Sink::new(&mut memory, path, options);
-    encode_payload(file, &header, options, &rooms, &mut sink)?.complete(sink)
+    let digest = Digest::of(options);
+    // On a thread of the pool, so that its many small loops need not be handed over to one.
+    rayon::scope(|_| encode_payload(file, &header, options, digest, &rooms, &mut sink))?
+        .complete(sink)
 }
 
 /// A payload that has been written, and what remains to be.
@@ -141,6 +161,7 @@ fn encode_payload(
     file: &[u8],
     header: &Header,
     options: &EncodeOptions,
+    digest: Digest,
     rooms: &Rooms,
     sink: &mut Sink<'_>,
 ) -> Result<Payload> {
@@ -148,26 +169,8 @@ fn encode_payload(
     if let Some(progress) = &options.progress {
         progress.start(file.len() as u64);
     }
-    // The hash of the original is a pass of its own.
-    let hash = || options.sha256.then(|| sha256(file));
-    let mut encode = || encode_tensors(file, header, options, rooms, sink);
-    // On a thread of the pool, which waits for none of the others.
-    let (hash, encoded) = rayon::scope(|_| {
-        if processors::one_is_free() {
-            std::thread::scope(|scope| {
-                let hash = scope.spawn(hash);
-                let encoded = encode();
-                (hash.join(), encoded)
-            })
-        } else {
-            // Another thread of the pool begins with the hash, which is the first that it can take.
-            let (encoded, hash) = rayon::join(encode, hash);
-            (Ok(hash), encoded)
-        }
-    });
-    let original_sha256 =
-        hash.map_err(|_| Error::Internal { detail: "hashing the original panicked".into() })?;
-    let (tables, tensors) = encoded?;
+    let encode = || encode_tensors(file, header, options, rooms, sink);
+    let (original_sha256, (tables, tensors)) = digest.beside(file, encode)?;
     let reports = header.tensors.iter().zip(&tensors).map(report_of).collect();
     let base = options.base.as_ref().filter(|_| tensors.iter().any(TensorRecord::needs_base));
     let index = Index {

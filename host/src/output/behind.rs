@@ -3,7 +3,7 @@
 //! is free, waking such a thread costs more than it saves, and who computes writes.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TryRecvError, sync_channel};
 use std::thread;
 
 use super::gathered::{Gathered, Piece};
@@ -32,32 +32,45 @@ pub(crate) trait Output: Send {
     fn flush(&mut self) -> io::Result<()>;
 }
 
+/// What a thread does that has nothing else to do: a little each time, and then says whether there is more.
+pub(crate) type InBetween = Box<dyn FnMut() -> bool + Send>;
+
 /// Runs `compute` and writes to `writer`, in order, what it gives to its output, as far as it flushes that:
-/// meanwhile, in a thread of its own, if `has_processor`, and else when so much has been given. Memory of what
-/// has been written goes back to `rooms`. Returns how writing went and what `compute` returned.
+/// when so much has been given, or meanwhile, if there is something that a thread of its own is to do in
+/// between, until there is no more of that or `compute` returns. Memory of what has been written goes back to
+/// `rooms`. Returns how writing went and what `compute` returned.
 ///
 /// When writing fails, so does a later call of that output, or the same one.
 pub(crate) fn write_beside<R>(
     writer: &mut (impl Write + Send),
-    has_processor: bool,
+    in_between: Option<InBetween>,
     rooms: &Rooms,
     compute: impl FnOnce(&mut dyn Output) -> R,
 ) -> (io::Result<()>, R) {
     let mut gathered = Gathered::new(writer, rooms);
-    if !has_processor {
+    let Some(mut in_between) = in_between else {
         let computed = compute(&mut gathered);
         return (Ok(()), computed);
-    }
+    };
     let (to_writer, handed) = sync_channel::<Handed>(HANDED);
     thread::scope(|scope| {
         let written = scope.spawn(move || {
-            for Handed { pieces, is_flushed } in handed {
+            let mut has_more = true;
+            loop {
+                let next = match handed.try_recv() {
+                    Err(TryRecvError::Empty) if has_more => {
+                        has_more = in_between();
+                        continue;
+                    }
+                    Err(TryRecvError::Empty) => handed.recv().ok(),
+                    next => next.ok(),
+                };
+                let Some(Handed { pieces, is_flushed }) = next else { return Ok(()) };
                 pieces.into_iter().try_for_each(|piece| gathered.put(piece))?;
                 if is_flushed {
                     gathered.flush()?;
                 }
             }
-            Ok(())
         });
         let mut behind = Behind { pieces: Vec::new(), bytes: 0, to_writer };
         let computed = compute(&mut behind);
@@ -105,6 +118,8 @@ impl Output for Behind {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
     use super::super::gathered::STEP_BYTES;
     use super::*;
 
@@ -139,15 +154,20 @@ mod tests {
         (0..count as u32).map(|number| (number % 251) as u8).collect()
     }
 
+    /// Nothing to do in between, for a thread of its own or none.
+    fn nothing(of_its_own: bool) -> Option<InBetween> {
+        of_its_own.then(|| Box::new(|| false) as InBetween)
+    }
+
     #[test]
     fn all_bytes_arrive_in_order() {
         let many = HANDED * HANDED_BYTES * 3 + 1;
         let rooms = Rooms::of(STEP_BYTES);
-        for has_processor in [false, true] {
+        for of_its_own in [false, true] {
             for (count, step) in [(0, 1), (1, 1), (STEP_BYTES, STEP_BYTES), (many, 99_991)] {
                 let (mut disk, bytes) = (disk(usize::MAX), bytes(count));
                 let (written, computed) =
-                    write_beside(&mut disk, has_processor, &rooms, |output| {
+                    write_beside(&mut disk, nothing(of_its_own), &rooms, |output| {
                         bytes.chunks(step).try_for_each(|part| output.put(Piece::of(part)))?;
                         output.flush()
                     });
@@ -161,18 +181,19 @@ mod tests {
     #[test]
     fn a_full_disk_ends_the_computation_with_its_error() {
         let rooms = Rooms::of(STEP_BYTES);
-        for has_processor in [false, true] {
+        for of_its_own in [false, true] {
             let room = 3 * STEP_BYTES + 5;
             let mut disk = disk(room);
             let piece = bytes(HANDED_BYTES);
-            let (written, computed) = write_beside(&mut disk, has_processor, &rooms, |output| {
-                // Ends because writing fails, or never.
-                loop {
-                    if let Err(error) = output.put(Piece::of(&piece)) {
-                        return error;
+            let (written, computed) =
+                write_beside(&mut disk, nothing(of_its_own), &rooms, |output| {
+                    // Ends because writing fails, or never.
+                    loop {
+                        if let Err(error) = output.put(Piece::of(&piece)) {
+                            return error;
+                        }
                     }
-                }
-            });
+                });
             match written {
                 Err(error) => {
                     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
@@ -187,15 +208,54 @@ mod tests {
     #[test]
     fn what_is_not_flushed_is_not_written() {
         let rooms = Rooms::of(STEP_BYTES);
-        for has_processor in [false, true] {
+        for of_its_own in [false, true] {
             let mut disk = disk(usize::MAX);
-            let (written, computed) = write_beside(&mut disk, has_processor, &rooms, |output| {
-                output.put(Piece::of(b"some")).unwrap();
-                Err::<(), &str>("no more")
-            });
+            let (written, computed) =
+                write_beside(&mut disk, nothing(of_its_own), &rooms, |output| {
+                    output.put(Piece::of(b"some")).unwrap();
+                    Err::<(), &str>("no more")
+                });
             written.unwrap();
             assert_eq!(computed, Err("no more"));
             assert!(disk.written.is_empty());
         }
+    }
+
+    #[test]
+    fn what_is_to_be_done_in_between_is() {
+        let (sender, done) = channel();
+        let mut left = 1000;
+        let in_between = move || {
+            left -= 1;
+            if left == 0 {
+                sender.send("done").unwrap();
+            }
+            left > 0
+        };
+        let (mut disk, rooms) = (disk(usize::MAX), Rooms::of(STEP_BYTES));
+        let piece = bytes(HANDED_BYTES);
+        let (written, computed) =
+            write_beside(&mut disk, Some(Box::new(in_between)), &rooms, |output| {
+                for _ in 0..3 * HANDED {
+                    output.put(Piece::of(&piece)).unwrap();
+                }
+                output.flush().unwrap();
+                done.recv().unwrap()
+            });
+        written.unwrap();
+        assert_eq!(computed, "done");
+        assert!(disk.written == piece.repeat(3 * HANDED) && disk.is_flushed);
+    }
+
+    #[test]
+    fn what_is_to_be_done_in_between_ends_with_the_computation() {
+        let (mut disk, rooms) = (disk(usize::MAX), Rooms::of(STEP_BYTES));
+        let endless: InBetween = Box::new(|| true);
+        let (written, ()) = write_beside(&mut disk, Some(endless), &rooms, |output| {
+            output.put(Piece::of(b"some")).unwrap();
+            output.flush().unwrap();
+        });
+        written.unwrap();
+        assert_eq!(disk.written, b"some");
     }
 }
