@@ -250,7 +250,8 @@ mod tests {
         let address = memory.as_ptr();
         gathered.put(Piece::new(memory, STEP_BYTES - 1)).unwrap();
         gathered.put(Piece::of(&[1; 2])).unwrap();
-        assert_eq!(rooms.take().as_ptr(), address);
+        let again = rooms.take();
+        assert_eq!(again.as_ptr(), address);
         assert_eq!((gathered.written, gathered.unwritten), (STEP_BYTES as u64, 1));
     }
 }
