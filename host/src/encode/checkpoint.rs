@@ -65,10 +65,12 @@ fn encode_file(
     let header = mapped.checked(safetensors::parse(mapped.bytes(), input))?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
     let rooms = rooms_for(&header, options);
-    let has_processor = processors::free() > 0;
-    let (in_between, digest): (Option<InBetween>, _) = match processors::free() {
-        0 => (None, Digest::of(options)),
-        1 if options.sha256 => digest::in_between(&mapped),
+    let (threads, free) = (rayon::current_num_threads(), processors::free());
+    let (in_between, digest): (Option<InBetween>, _) = match (threads, free) {
+        // The hash is what all wait for, and has the free processor to itself.
+        (_, 0) | (2.., 1) => (None, Digest::of(options)),
+        // Encoding takes longer than the hash and writing together.
+        (_, 1) if options.sha256 => digest::in_between(&mapped),
         _ => (Some(Box::new(|| false)), Digest::of(options)),
     };
     let mut unmapping = None;
@@ -78,7 +80,7 @@ fn encode_file(
         let payload = mapped.checked(payload)?;
         mapped.check_unchanged(&before)?;
         // Its pages are given back meanwhile, not before or after all else.
-        if has_processor {
+        if free > 0 {
             unmapping = Some(thread::spawn(|| drop(mapped)));
         } else {
             scope.spawn(|_| drop(mapped));

@@ -3,17 +3,17 @@
 //! is free, waking such a thread costs more than it saves, and who computes writes.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 
 use super::gathered::{Gathered, Piece};
 use super::rooms::Rooms;
 
-/// Bytes that are handed over at a time: enough to be worth waking a thread, and few enough for the
+/// Bytes that are handed over at a time: enough for a write to be worth its call, and few enough for the
 /// processor's cache to still have them.
 const HANDED_BYTES: usize = 128 << 10;
-/// How often so much may be waiting; as much is being filled, and as much written.
-const HANDED: usize = 4;
+/// How often so much is being filled, is waiting, or is being written; made when it is needed.
+const HANDED: usize = 6;
 
 /// Takes pieces of a file, front to back.
 pub(crate) trait Output: Send {
@@ -47,12 +47,12 @@ pub(crate) fn write_beside<R>(
     rooms: &Rooms,
     compute: impl FnOnce(&mut dyn Output) -> R,
 ) -> (io::Result<()>, R) {
-    let mut gathered = Gathered::new(writer, rooms);
     let Some(mut in_between) = in_between else {
-        let computed = compute(&mut gathered);
+        let computed = compute(&mut Gathered::new(writer, rooms));
         return (Ok(()), computed);
     };
-    let (to_writer, handed) = sync_channel::<Handed>(HANDED);
+    let (full, handed) = channel::<Handed>();
+    let (done, spares) = channel();
     thread::scope(|scope| {
         let written = scope.spawn(move || {
             let mut has_more = true;
@@ -65,14 +65,18 @@ pub(crate) fn write_beside<R>(
                     Err(TryRecvError::Empty) => handed.recv().ok(),
                     next => next.ok(),
                 };
-                let Some(Handed { pieces, is_flushed }) = next else { return Ok(()) };
-                pieces.into_iter().try_for_each(|piece| gathered.put(piece))?;
+                let Some(Handed { mut bytes, is_flushed }) = next else { return Ok(()) };
+                writer.write_all(&bytes)?;
                 if is_flushed {
-                    gathered.flush()?;
+                    writer.flush()?;
                 }
+                bytes.clear();
+                // Once everything is computed nobody needs a spare.
+                let _ = done.send(bytes);
             }
         });
-        let mut behind = Behind { pieces: Vec::new(), bytes: 0, to_writer };
+        let bytes = Vec::with_capacity(HANDED_BYTES);
+        let mut behind = Behind { rooms, bytes, made: 1, full, spares };
         let computed = compute(&mut behind);
         drop(behind);
         let panicked = |_| Err(io::Error::other("the thread that writes panicked"));
@@ -82,33 +86,52 @@ pub(crate) fn write_beside<R>(
 
 /// What the thread that writes is given at a time.
 struct Handed {
-    pieces: Vec<Piece>,
+    bytes: Vec<u8>,
     /// Whether all up to here is wanted.
     is_flushed: bool,
 }
 
-/// Takes pieces for the thread that writes them.
-struct Behind {
-    pieces: Vec<Piece>,
-    /// That are in the pieces.
-    bytes: usize,
-    to_writer: SyncSender<Handed>,
+/// Copies pieces for the thread that writes them: their own memory stays with who made them, whose cache has
+/// it, and would have to take it back from another processor's each time.
+struct Behind<'a> {
+    rooms: &'a Rooms,
+    bytes: Vec<u8>,
+    /// How many of those have been made.
+    made: usize,
+    full: Sender<Handed>,
+    /// What has been written.
+    spares: Receiver<Vec<u8>>,
 }
 
-impl Behind {
+impl Behind<'_> {
     fn hand_over(&mut self, is_flushed: bool) -> io::Result<()> {
-        let pieces = std::mem::take(&mut self.pieces);
-        self.bytes = 0;
-        let handed = self.to_writer.send(Handed { pieces, is_flushed });
-        handed.map_err(|_| io::Error::other("an earlier write has failed"))
+        let failed = || io::Error::other("an earlier write has failed");
+        let spare = match self.spares.try_recv() {
+            Ok(spare) => spare,
+            Err(_) if self.made < HANDED => {
+                self.made += 1;
+                Vec::with_capacity(HANDED_BYTES)
+            }
+            Err(_) => self.spares.recv().map_err(|_| failed())?,
+        };
+        let bytes = std::mem::replace(&mut self.bytes, spare);
+        self.full.send(Handed { bytes, is_flushed }).map_err(|_| failed())
     }
 }
 
-impl Output for Behind {
+impl Output for Behind<'_> {
     fn put(&mut self, piece: Piece) -> io::Result<()> {
-        self.bytes += piece.bytes().len();
-        self.pieces.push(piece);
-        if self.bytes >= HANDED_BYTES { self.hand_over(false) } else { Ok(()) }
+        let mut rest = piece.bytes();
+        while let Some(taken) = rest.split_off(..rest.len().min(HANDED_BYTES - self.bytes.len()))
+            && !taken.is_empty()
+        {
+            self.bytes.extend_from_slice(taken);
+            if self.bytes.len() == HANDED_BYTES {
+                self.hand_over(false)?;
+            }
+        }
+        self.rooms.give_back(piece.into_memory());
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -118,8 +141,6 @@ impl Output for Behind {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
-
     use super::super::gathered::STEP_BYTES;
     use super::*;
 
