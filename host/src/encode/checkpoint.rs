@@ -81,7 +81,8 @@ fn encode_file(
         mapped.check_unchanged(&before)?;
         // Its pages are given back meanwhile, not before or after all else.
         if free > 0 {
-            unmapping = Some(thread::spawn(|| drop(mapped)));
+            // Where there can be no thread it is done at once.
+            unmapping = thread::Builder::new().spawn(|| drop(mapped)).ok();
         } else {
             scope.spawn(|_| drop(mapped));
         }
@@ -92,7 +93,7 @@ fn encode_file(
     let report = encoded?;
     file.commit()?;
     if let Some(unmapping) = unmapping {
-        // It cannot panic; and it is the system's thing where it takes long.
+        // Nothing in it can panic.
         let _ = unmapping.join();
     }
     Ok(report)

@@ -78,3 +78,57 @@ pub(super) fn in_between(mapped: &Arc<MappedFile>) -> (Option<InBetween>, Digest
     };
     (Some(Box::new(go_on)), Digest::Sent(receiver))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(count: usize) -> Vec<u8> {
+        (0..count as u32).map(|number| (number % 253) as u8).collect()
+    }
+
+    #[test]
+    fn the_hash_in_between_is_that_of_the_whole_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        // An empty file cannot be a checkpoint; nor can it be mapped everywhere.
+        for count in [1, STEP_BYTES - 1, STEP_BYTES, STEP_BYTES + 1, 3 * STEP_BYTES + 7] {
+            let bytes = bytes(count);
+            std::fs::write(&path, &bytes).unwrap();
+            let mapped = Arc::new(MappedFile::open(&path).unwrap());
+            let (go_on, digest) = in_between(&mapped);
+            let mut go_on = go_on.unwrap();
+            let mut steps = 1;
+            while go_on() {
+                steps += 1;
+            }
+            assert_eq!(steps, count.div_ceil(STEP_BYTES));
+            assert!(!go_on(), "there is nothing left to do");
+            assert_eq!(Arc::strong_count(&mapped), 1, "the file is not needed any more");
+            let (hash, ()) = digest.beside(&bytes, || Ok(())).unwrap();
+            assert_eq!(hash, Some(sha256(&bytes)));
+        }
+    }
+
+    #[test]
+    fn whoever_hashes_comes_to_the_same() {
+        let bytes = bytes(100_003);
+        for threads in [1, 2, 300] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let hashed = pool.install(|| Digest::Ours.beside(&bytes, || Ok("encoded")));
+            assert_eq!(hashed.unwrap(), (Some(sha256(&bytes)), "encoded"));
+            let hashed = pool.install(|| Digest::Unwanted.beside(&bytes, || Ok("encoded")));
+            assert_eq!(hashed.unwrap(), (None, "encoded"));
+        }
+    }
+
+    #[test]
+    fn an_encoder_that_fails_waits_for_no_hash() {
+        // Never sent, and never hung up.
+        let (sender, receiver) = channel();
+        let failed = || Err::<(), _>(Error::Internal { detail: "no".into() });
+        let error = Digest::Sent(receiver).beside(&[], failed).unwrap_err();
+        assert!(matches!(error, Error::Internal { detail } if detail == "no"));
+        drop(sender);
+    }
+}

@@ -24,7 +24,7 @@ pub(crate) trait Output: Send {
     /// That of this or an earlier write.
     fn put(&mut self, piece: Piece) -> io::Result<()>;
 
-    /// Sees to it that everything is written; nothing else is.
+    /// Has all written that was put before; what is not flushed may never be.
     ///
     /// # Errors
     ///
