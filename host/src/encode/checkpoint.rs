@@ -10,7 +10,7 @@ use rayon::Scope;
 
 use super::classes::{TensorClasses, find_classes};
 use super::copies::find_copies;
-use super::digest::{self, Digest};
+use super::digest::{self, Digest, SMALL_FILE_BYTES};
 use super::in_order::in_order;
 use super::layout::element_layout;
 use super::options::EncodeOptions;
@@ -65,9 +65,10 @@ fn encode_file(
     let header = mapped.checked(safetensors::parse(mapped.bytes(), input))?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
     let rooms = rooms_for(&header, options);
-    let (threads, free) = (rayon::current_num_threads(), processors::free());
+    let threads = rayon::current_num_threads();
+    let free = if mapped.bytes().len() > SMALL_FILE_BYTES { processors::free() } else { 0 };
     let (in_between, digest): (Option<InBetween>, _) = match (threads, free) {
-        // The hash is what all wait for, and has the free processor to itself.
+        // If one is free, the hash is what all wait for, and has it to itself.
         (_, 0) | (2.., 1) => (None, Digest::of(options)),
         // Encoding takes longer than the hash and writing together.
         (_, 1) if options.sha256 => digest::in_between(&mapped),

@@ -13,6 +13,8 @@ use crate::processors;
 
 /// Bytes that are hashed at a time by who also does something else.
 const STEP_BYTES: usize = 128 << 10;
+/// A file of no more bytes is encoded sooner than another thread is awake.
+pub(super) const SMALL_FILE_BYTES: usize = 128 << 10;
 
 /// Who computes the hash.
 pub(super) enum Digest {
@@ -42,6 +44,10 @@ impl Digest {
             Self::Sent(receiver) => {
                 let encoded = encode()?;
                 Ok((Some(receiver.recv().map_err(|_| failed())?), encoded))
+            }
+            Self::Ours if file.len() <= SMALL_FILE_BYTES => {
+                let encoded = encode()?;
+                Ok((Some(sha256(file)), encoded))
             }
             Self::Ours if processors::free() > 0 => thread::scope(|scope| {
                 let hash = scope.spawn(|| sha256(file));
@@ -112,13 +118,15 @@ mod tests {
 
     #[test]
     fn whoever_hashes_comes_to_the_same() {
-        let bytes = bytes(100_003);
         for threads in [1, 2, 300] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let hashed = pool.install(|| Digest::Ours.beside(&bytes, || Ok("encoded")));
-            assert_eq!(hashed.unwrap(), (Some(sha256(&bytes)), "encoded"));
-            let hashed = pool.install(|| Digest::Unwanted.beside(&bytes, || Ok("encoded")));
-            assert_eq!(hashed.unwrap(), (None, "encoded"));
+            for count in [0, SMALL_FILE_BYTES, SMALL_FILE_BYTES + 1] {
+                let bytes = bytes(count);
+                let hashed = pool.install(|| Digest::Ours.beside(&bytes, || Ok("encoded")));
+                assert_eq!(hashed.unwrap(), (Some(sha256(&bytes)), "encoded"));
+                let hashed = pool.install(|| Digest::Unwanted.beside(&bytes, || Ok("encoded")));
+                assert_eq!(hashed.unwrap(), (None, "encoded"));
+            }
         }
     }
 
