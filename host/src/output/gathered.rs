@@ -7,7 +7,7 @@ use super::behind::Output;
 use super::rooms::Rooms;
 
 /// Bytes that are written at a time, up to a multiple of them in the file: what begins and ends there, a page
-/// cache takes in few large pieces, for a quarter less time than as many bytes that begin anywhere.
+/// cache takes in few large pieces, for 20 to 28 % less time than as many bytes that begin anywhere.
 pub(super) const STEP_BYTES: usize = 256 << 10;
 /// Pieces of no more bytes are put together first: a copy costs less than one more for the system to look at.
 pub(crate) const SMALL_PIECE_BYTES: usize = 4 << 10;
