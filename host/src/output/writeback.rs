@@ -3,7 +3,7 @@
 use std::fs::File;
 
 /// Bytes that are handed to the disk at a time: one part in so many of what there is, but at least and at most
-/// so much. Each time costs some 25 us, and what has not been handed over the end of the file waits for.
+/// so much. Each time has a cost of its own, and what has not been handed over the end of the file waits for.
 const PARTS: u64 = 16;
 const LEAST_BYTES: u64 = 2 << 20;
 const MOST_BYTES: u64 = 8 << 20;
