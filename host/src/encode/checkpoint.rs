@@ -13,9 +13,10 @@ use super::copies::find_copies;
 use super::digest::{self, Digest, SMALL_FILE_BYTES};
 use super::in_order::in_order;
 use super::layout::element_layout;
+use super::lot::Lot;
 use super::options::EncodeOptions;
 use super::profile::Profile;
-use super::records::{OpenChunk, TensorBuilder, TensorPlans};
+use super::records::{OpenChunk, TensorBuilder, TensorPlans, chunk_of};
 use super::reference::find_references;
 use super::report::{EncodeReport, TensorReport};
 use super::sink::{Memory, Sink};
@@ -134,9 +135,15 @@ pub fn encode_safetensors_bytes_into(
     let mut memory = Memory { bytes: out, rooms: &rooms };
     let mut sink = Sink::new(&mut memory, path, options);
     let digest = Digest::of(options);
-    // On a thread of the pool, so that its many small loops need not be handed over to one.
-    rayon::scope(|_| encode_payload(file, &header, options, digest, &rooms, &mut sink))?
-        .complete(sink)
+    let encode = || encode_payload(file, &header, options, digest, &rooms, &mut sink);
+    let payload = if header.tensors.len() <= 1 && file.len() <= SMALL_FILE_BYTES {
+        // Done before another thread would be awake, and nothing in it is for several.
+        encode()
+    } else {
+        // On a thread of the pool, so that its many small loops need not be handed over to one.
+        rayon::scope(|_| encode())
+    };
+    payload?.complete(sink)
 }
 
 /// A payload that has been written, and what remains to be.
@@ -259,14 +266,15 @@ fn encode_tensors(
         |blocks| workshop.encode(&blocks),
         take,
         |encode| {
-            let mut flush = |segments: Vec<_>| {
+            let mut flush = |lots: Vec<_>| {
                 let admit = |tensor: usize, plan| plans[tensor].admit(plan);
-                planner.plan(segments, admit).try_for_each(|blocks| {
+                planner.plan(lots, admit).try_for_each(|blocks| {
                     let bytes = blocks.original_bytes();
                     encode(blocks, bytes)
                 })
             };
             let mut window = Window::default();
+            let mut lot = Lot::default();
             for (tensor, entry) in header.tensors.iter().enumerate() {
                 let layout = element_layout(&entry.dtype);
                 let block_bytes = options.block_elements * layout.width.bytes();
@@ -276,12 +284,8 @@ fn encode_tensors(
                     continue;
                 }
                 let mut first_element = 0;
-                for segment in bytes.chunks(WINDOW_BYTES.next_multiple_of(block_bytes)) {
-                    let blocks: Vec<&[u8]> = segment.chunks(block_bytes).collect();
-                    if !window.has_room_for(&blocks) {
-                        flush(std::mem::take(&mut window).segments)?;
-                    }
-                    window.push(SegmentInput {
+                for bytes in bytes.chunks(WINDOW_BYTES.next_multiple_of(block_bytes)) {
+                    let segment = SegmentInput {
                         tensor,
                         layout,
                         states_per_lane: options.states_per_lane,
@@ -290,15 +294,24 @@ fn encode_tensors(
                         classes: classes.get(tensor).and_then(Option::as_ref),
                         tiling: tilings[tensor].as_ref(),
                         base: references[tensor].map(|base| {
-                            &base[first_element as usize * layout.width.bytes()..][..segment.len()]
+                            &base[first_element as usize * layout.width.bytes()..][..bytes.len()]
                         }),
                         first_element,
-                        blocks,
-                    });
-                    first_element += (segment.len() / layout.width.bytes()) as u64;
+                        blocks: bytes.chunks(block_bytes).collect(),
+                    };
+                    first_element += (bytes.len() / layout.width.bytes()) as u64;
+                    if !lot.has_room_for(&segment)
+                        && let Some(full) = window.push(std::mem::take(&mut lot))
+                    {
+                        flush(full.lots)?;
+                    }
+                    lot.push(segment);
                 }
             }
-            flush(window.segments)
+            if let Some(full) = window.push(lot) {
+                flush(full.lots)?;
+            }
+            flush(window.lots)
         },
     )?;
     let builders = writer.builders.into_iter().zip(plans);
@@ -312,34 +325,33 @@ fn encode_tensors(
     Ok((planner.pool, records))
 }
 
-/// Segments that are encoded together.
+/// Lots that are encoded together.
 #[derive(Default)]
 struct Window<'a> {
-    segments: Vec<SegmentInput<'a>>,
+    lots: Vec<Lot<'a>>,
     bytes: usize,
     blocks: usize,
 }
 
 impl<'a> Window<'a> {
-    /// Bytes of several segments that are planned together.
+    /// Bytes of several lots that are encoded together.
     fn most_bytes() -> usize {
         /// What each thread takes at a time: as much as stays in its cache until it is coded.
         const CACHED_BYTES: usize = 1 << 20;
         WINDOW_BYTES.min(CACHED_BYTES * rayon::current_num_threads())
     }
 
-    fn has_room_for(&self, blocks: &[&[u8]]) -> bool {
-        // What is encoded doesn't depend on it: a segment is never cut.
-        let bytes: usize = blocks.iter().map(|block| block.len()).sum();
-        self.segments.is_empty()
-            || self.bytes + bytes <= Self::most_bytes()
-                && self.blocks + blocks.len() <= WINDOW_BLOCKS
-    }
-
-    fn push(&mut self, segment: SegmentInput<'a>) {
-        self.bytes += segment.blocks.iter().map(|block| block.len()).sum::<usize>();
-        self.blocks += segment.blocks.len();
-        self.segments.push(segment);
+    /// Adds a lot. If there is no room for it beside those that are here, they are returned. What is
+    /// encoded doesn't depend on it: a lot is never cut.
+    fn push(&mut self, lot: Lot<'a>) -> Option<Self> {
+        let has_room = self.lots.is_empty()
+            || self.bytes + lot.bytes <= Self::most_bytes()
+                && self.blocks + lot.blocks <= WINDOW_BLOCKS;
+        let full = (!has_room).then(|| std::mem::take(self));
+        self.bytes += lot.bytes;
+        self.blocks += lot.blocks;
+        self.lots.push(lot);
+        full
     }
 }
 
@@ -357,9 +369,14 @@ impl TensorWriter<'_, '_> {
     fn write(&mut self, block: EncodedBlock) -> Result<()> {
         let builder = &mut self.builders[block.tensor];
         builder.add_block(&block, self.sink.payload());
-        self.chunk.add(block.piece.bytes());
-        if block.ends_segment || self.chunk.bytes >= CHUNK_BYTES as u64 {
-            builder.close_chunk(std::mem::take(&mut self.chunk));
+        let bytes = block.piece.bytes();
+        if block.ends_segment && self.chunk.blocks == 0 {
+            builder.add_chunk(chunk_of(bytes));
+        } else {
+            self.chunk.add(bytes);
+            if block.ends_segment || self.chunk.bytes >= CHUNK_BYTES as u64 {
+                builder.add_chunk(std::mem::take(&mut self.chunk).close());
+            }
         }
         self.options.advance(block.original_bytes);
         self.sink.put(block.piece)

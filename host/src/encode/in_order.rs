@@ -14,15 +14,16 @@ const ITEMS_PER_THREAD: usize = 2;
 ///
 /// Nobody waits for a batch to be complete: threads begin items in their order as they become free. A push
 /// returns when the items before it that have not been taken weigh no more than `most`, or are two for
-/// each thread, and until then lends its thread to the others' work.
+/// each thread, and until then lends its thread to the others' work. Outside of the pool everything is done
+/// by the caller.
 pub(super) fn in_order<T: Send, R: Send, O: Send>(
     most: usize,
     make: impl Fn(T) -> R + Sync,
     mut take: impl FnMut(R) -> Result<()> + Send,
     feed: impl FnOnce(&mut dyn FnMut(T, usize) -> Result<()>) -> Result<O> + Send,
 ) -> Result<O> {
-    if rayon::current_num_threads() == 1 {
-        // At once, while it is in the cache.
+    if rayon::current_num_threads() == 1 || rayon::current_thread_index().is_none() {
+        // At once, while it is in the cache; or as others have not been asked.
         return feed(&mut |item, _| take(make(item)));
     }
     let state = State {

@@ -4,9 +4,10 @@ use codec::constants::{ALPHABET, ESCAPE_SYMBOL, RANKS, TABLE_SIZE};
 use codec::pair::{RankValues, ranks_of, symbol_of};
 use codec::rans::normalize;
 
+use super::entropy::entropy_bits;
 use super::tables::{
     NO_SLOT, Table, TablePool, cost_of_floats, doubtful_bits, least_bits_with_new_table,
-    overfitting_bits, used,
+    overfitting_bits, record_bits, used,
 };
 use crate::simd::level;
 
@@ -42,8 +43,45 @@ impl PairCounts {
     }
 
     /// The same ranks with counts of symbols.
-    pub(crate) fn with_symbols(self, symbols: [u64; ALPHABET]) -> Self {
-        Self { symbols, ..self }
+    pub(crate) fn with_symbols(&self, symbols: [u64; ALPHABET]) -> Self {
+        Self { ranks: self.ranks, symbols }
+    }
+
+    /// The table of the pool's newest that codes these pairs best, and their bits with it, if a new one
+    /// would likely not be chosen: the first look at pairs of which one of `step` has been counted. Where
+    /// that doesn't tell, one of `next_step` is counted, and doubts are about that.
+    pub(crate) fn suiting_table(
+        &self,
+        pool: &TablePool,
+        step: usize,
+        next_step: usize,
+    ) -> Option<(TableChoice, f64)> {
+        let used = used(&self.symbols);
+        let (id, bits) = self.shared_table(pool, &used)?;
+        let table = pool.get(id);
+        let total: u64 = self.symbols.iter().sum();
+        // Of what occurs once in a sample nobody knows how often it occurs in all.
+        let is_known = |&(_, count): &(u8, u64)| count >= 2 * step as u64;
+        let known: Vec<(u8, u64)> = used.into_iter().filter(is_known).collect();
+        let differs = |symbol: u8| {
+            let own = (total as f64 / self.symbols[usize::from(symbol)] as f64).log2();
+            self.bits_with(table, symbol) - own
+        };
+        let gain: f64 = known.iter().map(|&(symbol, count)| count as f64 * differs(symbol)).sum();
+        let slot_bits = self.slot_bits();
+        let escaped = |count: u64| is_escaped(count, slot_bits);
+        let record = record_bits(&self.symbols, escaped) + RANK_BITS;
+        // Nor would a new table, with its whole slots, be as good as the entropy.
+        let excess = entropy_bits(&self.symbols) * table.excess;
+        let doubts =
+            overfitting_bits(known.len(), next_step) + doubtful_bits(&known, next_step, differs);
+        (gain <= record + excess + doubts).then_some((TableChoice::Shared(id), bits))
+    }
+
+    /// The best of the pool's newest tables, and the bits with it.
+    fn shared_table(&self, pool: &TablePool, used: &[(u8, u64)]) -> Option<(u32, f64)> {
+        let costs = pool.recent(true).map(|(id, table)| (id, self.cost_with(table, used)));
+        costs.min_by(|a, b| a.1.total_cmp(&b.1))
     }
 
     /// The table that codes these pairs best among the pool's newest and a new one, and the bits
@@ -58,17 +96,16 @@ impl PairCounts {
     ) -> Option<(TableChoice, f64)> {
         let used = used(&self.symbols);
         let overfitting = overfitting_bits(used.len(), step);
-        let shared = pool
-            .recent(true)
-            .map(|(id, table)| (id, self.cost_with(table, &used)))
-            .min_by(|a, b| a.1.total_cmp(&b.1));
+        let shared = self.shared_table(pool, &used);
         let most_bits = shared.map_or(most_bits, |(_, bits)| bits.min(most_bits));
         let slot_bits = self.slot_bits();
         let escaped = |count: u64| is_escaped(count, slot_bits);
         let least = least_bits_with_new_table(&self.symbols, escaped) + RANK_BITS + overfitting;
         let new = if least < most_bits { self.new_table() } else { None };
-        let new = new.map(|table| {
-            let bits = self.cost_with(&table, &used) + table.stored_bits() + overfitting;
+        let new = new.map(|mut table| {
+            let bits = self.cost_with(&table, &used);
+            table.excess = bits / entropy_bits(&self.symbols) - 1.0;
+            let bits = bits + table.stored_bits() + overfitting;
             (table, bits)
         });
         choose(pool, shared, new, |theirs, ours| {
@@ -266,6 +303,21 @@ mod tests {
         }
         let (choice, _) = sample(9, 0.03, 16).choose_table(&pool, f64::INFINITY, 16).unwrap();
         assert!(matches!(choice, TableChoice::New(_)));
+    }
+
+    #[test]
+    fn a_first_look_at_the_same_weights_often_suffices_and_at_others_never() {
+        let mut pool = TablePool::default();
+        assert!(sample(0, 0.02, 16).suiting_table(&pool, 16, 4).is_none());
+        let (first, _) = sample(0, 0.02, 4).choose_table(&pool, f64::INFINITY, 4).unwrap();
+        first.into_id(&mut pool);
+        let suits = |seed, scale| {
+            let suiting = sample(seed, scale, 16).suiting_table(&pool, 16, 4);
+            matches!(suiting, Some((TableChoice::Shared(0), _)))
+        };
+        let suiting = (1..11).filter(|&seed| suits(seed, 0.02)).count();
+        assert!(suiting >= 3, "{suiting} of ten");
+        assert!((1..6).all(|seed| !suits(seed, 0.03)));
     }
 
     #[test]

@@ -1,21 +1,19 @@
-//! How each block of a segment is coded: every plane as whatever measures smallest, with a
+//! How each block is coded: every plane as whatever measures smallest, with a
 //! preference for two elements per symbol where it costs next to nothing, since that decodes at
 //! twice the speed.
 
 use codec::block::PlaneCoding;
 use codec::constants::{ALPHABET, LANES};
 use codec::split::{ElementLayout, Width};
-use rayon::prelude::*;
 
 use super::classes::{SymbolKind, TensorClasses};
-use super::cluster::{Group, group_blocks};
-use super::entropy::entropy_bits;
-use super::histogram::{ByteCounter, Missed, PlaneCounts, count_bytes, is_exact};
+use super::cluster::{Group, group_blocks, group_tensors};
+use super::entropy::{about_entropy_bits, entropy_bits};
+use super::histogram::{PlaneCounts, is_exact};
 use super::pairs::{PairCounts, TableChoice, choose_symbol_table};
 use super::profile::Profile;
 use super::tables::{NO_SLOT, SymbolBits, TablePool, cost, cost_of_many};
 use crate::format::{PlanRecord, PlaneRecord};
-use crate::simd::level;
 use crate::spares::Spares;
 
 /// Part of a lower plane's bits that coding must save: mantissas are almost incompressible, and a
@@ -36,8 +34,8 @@ const NIBBLE_TRIAL_ELEMENTS: usize = 1 << 15;
 /// Elements of a block from which on any stream of pairs may pay.
 const SMALL_BLOCK_ELEMENTS: usize = 1024;
 
-/// The blocks of one segment, a run of blocks of one tensor.
-pub(crate) struct Segment<'a, 'room> {
+/// Blocks that are planned together: of one tensor, or of several.
+pub(crate) struct PlanInput<'a, 'room> {
     pub(crate) layout: ElementLayout,
     pub(crate) states_per_lane: usize,
     pub(crate) profile: Profile,
@@ -45,6 +43,8 @@ pub(crate) struct Segment<'a, 'room> {
     pub(crate) pair_tolerance: f64,
     /// The tensor's classes, if it is coded by class.
     pub(crate) classes: Option<&'a TensorClasses>,
+    /// Tensors that the blocks are of.
+    pub(crate) tensors: usize,
     /// Number in the tensor of each block's first element.
     pub(crate) first_elements: Vec<u64>,
     /// Elements of each block, little-endian.
@@ -55,13 +55,13 @@ pub(crate) struct Segment<'a, 'room> {
     pub(crate) rooms: &'room Spares<Vec<u8>>,
 }
 
-/// A plane's records for every block of a segment.
+/// A plane's records for every block.
 type PlanePlan = Vec<PlaneRecord>;
 
-/// The plan of each block of `segment`. New tables go to `pool`.
-pub(crate) fn plan_segment(pool: &mut TablePool, segment: &Segment<'_, '_>) -> Vec<PlanRecord> {
-    let width = segment.layout.width.bytes();
-    let classed = match segment.classes.map(|classes| classes.symbols) {
+/// The plan of each block of `input`. New tables go to `pool`.
+pub(crate) fn plan_blocks(pool: &mut TablePool, input: &PlanInput<'_, '_>) -> Vec<PlanRecord> {
+    let width = input.layout.width.bytes();
+    let classed = match input.classes.map(|classes| classes.symbols) {
         None => vec![],
         Some(SymbolKind::TopByte) => vec![PlaneRecord::Classes(0)],
         Some(SymbolKind::Head { base }) => {
@@ -69,34 +69,38 @@ pub(crate) fn plan_segment(pool: &mut TablePool, segment: &Segment<'_, '_>) -> V
         }
     };
     let mut planes: Vec<PlanePlan> =
-        (0..width - classed.len()).map(|plane| plan_plane(pool, segment, plane)).collect();
-    planes.extend(classed.into_iter().map(|record| vec![record; segment.blocks.len()]));
+        (0..width - classed.len()).map(|plane| plan_plane(pool, input, plane)).collect();
+    planes.extend(classed.into_iter().map(|record| vec![record; input.blocks.len()]));
     let of_block = |block| PlanRecord::of_planes(planes.iter().map(|plan| plan[block]).collect());
-    (0..segment.blocks.len()).map(of_block).collect()
+    (0..input.blocks.len()).map(of_block).collect()
 }
 
-fn plan_plane(pool: &mut TablePool, segment: &Segment<'_, '_>, plane: usize) -> PlanePlan {
-    let mut records = vec![PlaneRecord::Raw; segment.blocks.len()];
+fn plan_plane(pool: &mut TablePool, input: &PlanInput<'_, '_>, plane: usize) -> PlanePlan {
+    let mut records = vec![PlaneRecord::Raw; input.blocks.len()];
     let mut varied = Vec::new();
     for (block, record) in records.iter_mut().enumerate() {
-        match only_value(&segment.counts[block][plane]) {
+        match only_value(&input.counts[block][plane]) {
             Some(value) => *record = PlaneRecord::Constant(value),
-            None if segment.elements(block) == 0 => {}
-            None => match segment.exact_rows_record(block, plane) {
+            None if input.elements(block) == 0 => {}
+            None => match input.exact_rows_record(block, plane) {
                 Some(by_class) => *record = by_class,
-                None if segment.cannot_pay(block, plane) => {}
+                None if input.cannot_pay(block, plane) => {}
                 None => varied.push(block),
             },
         }
     }
-    if plane + 1 < segment.layout.width.bytes() && !segment.may_gain(plane, &varied) {
-        return records;
-    }
     let counts: Vec<&PlaneCounts> =
-        varied.iter().map(|&block| &segment.counts[block][plane]).collect();
-    for group in group_blocks(&counts, segment.profile.stride()) {
+        varied.iter().map(|&block| &input.counts[block][plane]).collect();
+    let stride = input.profile.stride();
+    let is_sampled = varied.iter().any(|&block| !is_exact(input.elements(block), stride));
+    let sampled = if is_sampled { stride } else { 1 };
+    let groups = match input.tensors {
+        1 => group_blocks(&counts, sampled),
+        _ => group_tensors(&counts, sampled),
+    };
+    for group in groups {
         let blocks: Vec<usize> = group.members.iter().map(|&member| varied[member]).collect();
-        if let Some((record, coded)) = code_group(pool, segment, plane, group, &blocks) {
+        if let Some((record, coded)) = code_group(pool, input, plane, group, &blocks) {
             coded.into_iter().for_each(|block| records[block] = record);
         }
     }
@@ -113,30 +117,30 @@ fn only_value(counts: &PlaneCounts) -> Option<u8> {
 /// How the blocks of a group are coded, and those of them for which that beats raw bytes.
 fn code_group(
     pool: &mut TablePool,
-    segment: &Segment<'_, '_>,
+    input: &PlanInput<'_, '_>,
     plane: usize,
     group: Group,
     blocks: &[usize],
 ) -> Option<(PlaneRecord, Vec<usize>)> {
     let marginal_bits = group.bits;
     let costs: Vec<f64> =
-        blocks.iter().map(|&block| cost(&segment.counts[block][plane], &marginal_bits)).collect();
+        blocks.iter().map(|&block| cost(&input.counts[block][plane], &marginal_bits)).collect();
     let marginal: f64 = costs.iter().sum();
-    let required = segment.required_gain(plane);
+    let required = input.required_gain(plane);
     // Of several blocks some may pay for a table that all of them together would not.
     let most_bits = match blocks {
         [block] => {
-            8.0 * segment.elements(*block) as f64 * (1.0 - required)
-                - segment.stream_bits(*block, plane, &marginal_bits)
+            8.0 * input.elements(*block) as f64 * (1.0 - required)
+                - input.stream_bits(*block, plane, &marginal_bits)
         }
         _ => f64::INFINITY,
     };
-    let coding = choose_coding(pool, segment, plane, &group, (blocks, most_bits))?;
+    let coding = choose_coding(pool, input, plane, &group, (blocks, most_bits))?;
     // What a block costs with the chosen coding is taken to be in proportion to its plain symbols.
     let factor = coding.bits / marginal.max(1.0);
     let gain = |block: usize, cost: f64| {
-        let raw = 8.0 * segment.elements(block) as f64;
-        raw * (1.0 - required) - cost * factor - segment.stream_bits(block, plane, &marginal_bits)
+        let raw = 8.0 * input.elements(block) as f64;
+        raw * (1.0 - required) - cost * factor - input.stream_bits(block, plane, &marginal_bits)
     };
     let gains = blocks.iter().zip(costs).map(|(&block, cost)| (block, gain(block, cost)));
     let (coded, gains): (Vec<usize>, Vec<f64>) = gains.filter(|(_, gain)| *gain > 0.0).unzip();
@@ -181,19 +185,19 @@ impl Coding {
 /// The smallest coding of a group's blocks; there may be none that takes less than `most_bits`.
 fn choose_coding(
     pool: &TablePool,
-    segment: &Segment<'_, '_>,
+    input: &PlanInput<'_, '_>,
     plane: usize,
     group: &Group,
     (blocks, most_bits): (&[usize], f64),
 ) -> Option<Coding> {
-    let elements: usize = blocks.iter().map(|&block| segment.elements(block)).sum();
-    let element_bits = 8.0 * segment.layout.width.bytes() as f64;
-    let allowance = elements as f64 * element_bits * segment.pair_tolerance;
+    let elements: usize = blocks.iter().map(|&block| input.elements(block)).sum();
+    let element_bits = 8.0 * input.layout.width.bytes() as f64;
+    let allowance = elements as f64 * element_bits * input.pair_tolerance;
     let marginal = cost_of_many(&group.counts, &group.bits);
-    let paired = match pair_kind(segment.layout, plane, &group.counts) {
+    let paired = match pair_kind(input.layout, plane, &group.counts) {
         None => None,
         Some(PairKind::Nibbles)
-            if !segment.may_pair_nibbles(
+            if !input.may_pair_nibbles(
                 &group.counts,
                 blocks,
                 marginal + group.table_bits + allowance,
@@ -202,15 +206,9 @@ fn choose_coding(
             None
         }
         Some(PairKind::Ranks) => {
-            let pairs = PairCounts::new(&group.counts);
-            // What is missed can be escaped, so that a sample of a large tensor does.
-            let step = segment.profile.rank_pair_step(elements);
-            let ranks = pairs.ranks();
-            let symbols = segment.count_symbols((plane, PlaneCoding::Pairs), &ranks, blocks, step);
-            let choice = pairs.with_symbols(symbols).choose_table(pool, most_bits, step);
-            choice.map(|choice| Coding::new(PlaneRecord::Pairs, choice))
+            input.rank_pairs(pool, (plane, &group.counts), (blocks, most_bits), elements)
         }
-        Some(PairKind::Nibbles) => segment.nibble_pairs(pool, (blocks, most_bits), elements),
+        Some(PairKind::Nibbles) => input.nibble_pairs(pool, (blocks, most_bits), elements),
     };
     match paired {
         Some(paired) if paired.total_bits() <= marginal + group.table_bits + allowance => {
@@ -219,15 +217,15 @@ fn choose_coding(
         _ => {
             // Estimates may lack a symbol, and a table must not.
             let none = [None; ALPHABET];
-            let stride = segment.profile.stride();
-            let all_counted = blocks.iter().all(|&block| is_exact(segment.elements(block), stride));
+            let stride = input.profile.stride();
+            let all_counted = blocks.iter().all(|&block| is_exact(input.elements(block), stride));
             let (counts, step) = if all_counted {
                 (group.counts, 1)
-            } else if segment.layout.width == Width::One {
-                let step = segment.profile.symbol_step(elements);
-                (segment.count_bytes_of(blocks, &group.counts, step), step)
+            } else if input.layout.width == Width::One {
+                let step = input.profile.symbol_step(elements);
+                (input.count_bytes_of(blocks, &group.counts, step), step)
             } else {
-                (segment.count_symbols((plane, PlaneCoding::Symbols), &none, blocks, 1), 1)
+                (input.count_symbols((plane, PlaneCoding::Symbols), &none, blocks, 1), 1)
             };
             let choice = choose_symbol_table(&counts, pool, most_bits, step)?;
             Some(Coding::new(PlaneRecord::Symbols, choice))
@@ -271,13 +269,8 @@ fn pair_kind(layout: ElementLayout, plane: usize, values: &[u64; ALPHABET]) -> O
     }
 }
 
-fn sum_of(mut a: [u64; ALPHABET], b: [u64; ALPHABET]) -> [u64; ALPHABET] {
-    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-    a
-}
-
-impl Segment<'_, '_> {
-    fn elements(&self, block: usize) -> usize {
+impl PlanInput<'_, '_> {
+    pub(super) fn elements(&self, block: usize) -> usize {
         self.blocks[block].len() / self.layout.width.bytes()
     }
 
@@ -295,8 +288,11 @@ impl Segment<'_, '_> {
     /// Bits that a stream takes beside its symbols: header, alignment, padding symbols, and half of
     /// the states where they have no raw bytes to carry.
     fn stream_bits(&self, block: usize, plane: usize, bits: &SymbolBits) -> f64 {
-        let carries = self.layout.width.bytes() > 1 && plane + 1 == self.layout.width.bytes();
-        let states = if carries { 0 } else { self.states_per_lane * LANES * 16 };
+        let states = self.states_per_lane * LANES * 16;
+        let carries = self.layout.width.bytes() > 1
+            && plane + 1 == self.layout.width.bytes()
+            && 8 * self.elements(block) >= states;
+        let states = if carries { 0 } else { states };
         let fixed = 64.0 + 64.0 + states as f64;
         let group = codec::constants::GROUP_BYTES / self.layout.width.bytes();
         let padding = self.elements(block).next_multiple_of(group) - self.elements(block);
@@ -322,7 +318,7 @@ impl Segment<'_, '_> {
         let most = counts.iter().copied().max().unwrap_or_default();
         let mut bits = [NO_SLOT; ALPHABET];
         bits[0] = (elements as f32 / most as f32).log2();
-        let symbols = match entropy_bits(counts) {
+        let symbols = match about_entropy_bits(counts) {
             // A pair of values has at least half of what both have by themselves, less one bit for what
             // is known of them by their being first or second.
             entropy if paired => (entropy - elements as f64).max(0.0) / 2.0,
@@ -334,111 +330,6 @@ impl Segment<'_, '_> {
     /// Part of a plane's bits that coding it must save.
     fn required_gain(&self, plane: usize) -> f64 {
         if plane + 1 < self.layout.width.bytes() { LOWER_PLANE_GAIN } else { 0.0 }
-    }
-
-    /// Whether coding may save enough of a lower plane: what its blocks would take at best, each
-    /// with a table of its own.
-    fn may_gain(&self, plane: usize, blocks: &[usize]) -> bool {
-        let least: f64 = blocks.iter().map(|&block| entropy_bits(&self.counts[block][plane])).sum();
-        let raw: usize = blocks.iter().map(|&block| 8 * self.elements(block)).sum();
-        least < raw as f64 * (1.0 - LOWER_PLANE_GAIN)
-    }
-
-    /// Counts of the symbols that a plane of `blocks` is coded as: those of one part of `step` of each
-    /// block, taken for all of them.
-    fn count_symbols(
-        &self,
-        coded: (usize, PlaneCoding),
-        ranks: &[Option<u8>; ALPHABET],
-        blocks: &[usize],
-        step: usize,
-    ) -> [u64; ALPHABET] {
-        let zeros = || [0u64; ALPHABET];
-        let count = |mut counts: [u64; ALPHABET], &block: &usize| {
-            let elements = self.part_of(block, step);
-            self.rooms.lend(|room| {
-                room.resize(room.len().max(2 * elements.len()), 0);
-                let (planes, symbols) = room.split_at_mut(elements.len());
-                let symbols = level().symbols(self.layout, coded, ranks, elements, planes, symbols);
-                count_bytes(&mut counts, symbols);
-            });
-            counts
-        };
-        let mut counts = blocks.par_iter().fold(zeros, count).reduce(zeros, sum_of);
-        let all: usize = blocks.iter().map(|&block| self.elements(block)).sum();
-        let counted: usize = blocks.iter().map(|&block| self.part_elements(block, step)).sum();
-        if counted < all {
-            let scale = all as f64 / counted.max(1) as f64;
-            counts.iter_mut().for_each(|count| *count = (*count as f64 * scale).round() as u64);
-        }
-        counts
-    }
-
-    /// The same of elements of one byte that are a symbol each, with the counts that `estimated` was made
-    /// of put to use. Those that the parts lack and others have are counted once.
-    fn count_bytes_of(
-        &self,
-        blocks: &[usize],
-        estimated: &[u64; ALPHABET],
-        step: usize,
-    ) -> [u64; ALPHABET] {
-        let rotation = u32::from(self.layout.rotated);
-        let stride = self.profile.stride();
-        // Blocks that are too small for a sample have been counted as a whole.
-        let sampled = |&&block: &&usize| !is_exact(self.elements(block), stride);
-        let zeros = || [0u64; ALPHABET];
-        let mut whole = zeros();
-        for &block in blocks.iter().filter(|block| !sampled(block)) {
-            whole.iter_mut().zip(&self.counts[block][0]).for_each(|(a, &b)| *a += u64::from(b));
-        }
-        let count = |mut counter: ByteCounter, &block: &usize| {
-            if sampled(&&block) {
-                counter.add_spans(self.blocks[block], stride, 1..stride.div_ceil(step));
-            }
-            counter
-        };
-        let counters = blocks.par_iter().fold(ByteCounter::default, count);
-        let others = counters.map(|counter| counter.counts().map(u64::from)).reduce(zeros, sum_of);
-        let mut counts: [u64; ALPHABET] = std::array::from_fn(|byte| {
-            let symbol = usize::from((byte as u8).rotate_left(rotation));
-            (estimated[symbol] - whole[symbol]) / stride as u64 + others[byte]
-        });
-        let counted: u64 = counts.iter().sum();
-        let all: usize = blocks.iter().filter(sampled).map(|&block| self.elements(block)).sum();
-        if counted < all as u64 {
-            let scale = all as f64 / counted.max(1) as f64;
-            counts.iter_mut().for_each(|count| *count = (*count as f64 * scale).round() as u64);
-        }
-        for (byte, count) in counts.iter_mut().enumerate() {
-            *count += whole[usize::from((byte as u8).rotate_left(rotation))];
-        }
-        if counted < all as u64 {
-            let missed = Missed::new(&counts);
-            let note = |mut found: [u64; ALPHABET], &block: &usize| {
-                missed.note(self.blocks[block], &mut found);
-                found
-            };
-            let found = blocks.par_iter().fold(zeros, note).reduce(zeros, sum_of);
-            counts
-                .iter_mut()
-                .zip(found)
-                .filter(|(count, _)| **count == 0)
-                .for_each(|(count, found)| *count = found.min(1));
-        }
-        std::array::from_fn(|symbol| counts[usize::from((symbol as u8).rotate_right(rotation))])
-    }
-
-    /// Elements of one of `step` parts of a block, whole pairs.
-    fn part_elements(&self, block: usize, step: usize) -> usize {
-        self.elements(block).div_ceil(step).next_multiple_of(2).min(self.elements(block))
-    }
-
-    /// One of `step` parts of a block, another one of each block in turn.
-    fn part_of(&self, block: usize, step: usize) -> &[u8] {
-        let count = self.part_elements(block, step);
-        let first = (block % step * count).min(self.elements(block) - count) / 2 * 2;
-        let width = self.layout.width.bytes();
-        &self.blocks[block][first * width..][..count * width]
     }
 
     /// Whether a look at few elements leaves a chance that pairs of nibbles take no more than
@@ -454,6 +345,31 @@ impl Segment<'_, '_> {
         let pairs = self.count_symbols(coded, &[None; ALPHABET], blocks, step);
         // A sample has less entropy than the whole.
         entropy_bits(&pairs) + 4.0 * elements as f64 <= most_bits
+    }
+
+    fn rank_pairs(
+        &self,
+        pool: &TablePool,
+        (plane, values): (usize, &[u64; ALPHABET]),
+        (blocks, most_bits): (&[usize], f64),
+        elements: usize,
+    ) -> Option<Coding> {
+        let pairs = PairCounts::new(values);
+        let ranks = pairs.ranks();
+        let count = |step| {
+            let symbols = self.count_symbols((plane, PlaneCoding::Pairs), &ranks, blocks, step);
+            pairs.with_symbols(symbols)
+        };
+        // What is missed can be escaped, so that a sample of a large tensor does.
+        let step = self.profile.rank_pair_step(elements);
+        let first_look = self.profile.first_look_step(step, elements);
+        let suiting = if first_look > step && pool.recent(true).next().is_some() {
+            count(first_look).suiting_table(pool, first_look, step)
+        } else {
+            None
+        };
+        let choice = suiting.or_else(|| count(step).choose_table(pool, most_bits, step))?;
+        Some(Coding::new(PlaneRecord::Pairs, choice))
     }
 
     fn nibble_pairs(

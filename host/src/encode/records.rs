@@ -7,7 +7,7 @@ use super::layout::element_layout;
 use super::options::EncodeOptions;
 use super::window::EncodedBlock;
 use crate::format::{BlockRecord, ChunkRecord, MAX_PLANS, PlanRecord, PlaneRecord, TensorRecord};
-use crate::hash::{Xxh3, of_blocks};
+use crate::hash::{Xxh3, of_blocks, xxh3};
 use crate::safetensors::TensorEntry;
 
 /// A chunk whose blocks are not all there yet.
@@ -15,7 +15,7 @@ use crate::safetensors::TensorEntry;
 pub(super) struct OpenChunk {
     hash: Xxh3,
     pub(super) bytes: u64,
-    blocks: u32,
+    pub(super) blocks: u32,
 }
 
 impl OpenChunk {
@@ -24,6 +24,16 @@ impl OpenChunk {
         self.bytes += block.len() as u64;
         self.blocks += 1;
     }
+
+    pub(super) fn close(self) -> ChunkRecord {
+        let Self { hash, bytes, blocks } = self;
+        ChunkRecord { blocks, bytes, xxh3: hash.finish() }
+    }
+}
+
+/// The chunk of a single block: the same as an [`OpenChunk`] of it, sooner.
+pub(super) fn chunk_of(block: &[u8]) -> ChunkRecord {
+    ChunkRecord { blocks: 1, bytes: block.len() as u64, xxh3: xxh3(block) }
 }
 
 /// A tensor's plans so far.
@@ -107,8 +117,22 @@ impl TensorBuilder {
         self.record
     }
 
-    pub(super) fn close_chunk(&mut self, chunk: OpenChunk) {
-        let OpenChunk { hash, bytes, blocks } = chunk;
-        self.record.chunks.push(ChunkRecord { blocks, bytes, xxh3: hash.finish() });
+    pub(super) fn add_chunk(&mut self, chunk: ChunkRecord) {
+        self.record.chunks.push(chunk);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_of_one_block_is_the_same_at_once() {
+        for length in [0, 1, 16, 240, 241, 5000] {
+            let block: Vec<u8> = (0..length as u32).map(|place| (place * place) as u8).collect();
+            let mut open = OpenChunk::default();
+            open.add(&block);
+            assert_eq!(open.close(), chunk_of(&block));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The tables of a file: made once, shared by all tensors that they suit.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use codec::block::PlaneEncodeTables;
@@ -25,6 +26,8 @@ pub(crate) struct Table {
     pub(crate) ranks: Option<RankValues>,
     pub(crate) bits: SymbolBits,
     pub(crate) encode: PlaneEncodeTables,
+    /// Part of their entropy by which what the table was made of exceeds it.
+    pub(crate) excess: f64,
     serialized: Vec<u8>,
 }
 
@@ -36,7 +39,7 @@ impl Table {
             ranks: ranks.as_ref().map_or([None; ALPHABET], ranks_of),
         };
         let serialized = encode_frequencies(frequencies);
-        Self { ranks, bits: symbol_bits(frequencies), encode, serialized }
+        Self { ranks, bits: symbol_bits(frequencies), encode, excess: 0.0, serialized }
     }
 
     /// Bits that the table takes in the index, list lengths included.
@@ -58,17 +61,27 @@ pub(crate) fn least_bits_with_new_table(
     counts: &[u64; ALPHABET],
     escaped: impl Fn(u64) -> bool,
 ) -> f64 {
+    entropy_bits(counts) + record_bits_of_part(counts, escaped, 2)
+}
+
+/// About the bits of a table's record, its frequencies in proportion to `counts`.
+pub(crate) fn record_bits(counts: &[u64; ALPHABET], escaped: impl Fn(u64) -> bool) -> f64 {
+    record_bits_of_part(counts, escaped, 1)
+}
+
+/// The same with frequencies of one part of `parts` of that.
+fn record_bits_of_part(counts: &[u64; ALPHABET], escaped: impl Fn(u64) -> bool, parts: u64) -> f64 {
     let total: u64 = counts.iter().sum::<u64>().max(1);
     let digits = |&count: &u64| match count {
         0 => 1,
         count if escaped(count) => 1,
         count => {
             let frequency = count * TABLE_SIZE as u64 / total;
-            2 * ((frequency / 2).max(1) + 1).ilog2() + 1
+            2 * ((frequency / parts).max(1) + 1).ilog2() + 1
         }
     };
     let record: u32 = counts.iter().map(digits).sum();
-    entropy_bits(counts) + f64::from(record) + 8.0 * RECORD_BYTES as f64
+    f64::from(record) + 8.0 * RECORD_BYTES as f64
 }
 
 /// Bits by which a table that was made of counts of every `step`th symbol seems better than it is.
@@ -109,27 +122,38 @@ fn symbol_bits(frequencies: &Frequencies) -> SymbolBits {
     })
 }
 
+/// Sums that are added up side by side, which a processor does at the same time.
+pub(crate) const COST_SUMS: usize = 8;
+
 /// Bits that `counts` cost with `bits` a symbol; beyond all measure when a symbol has no slot.
-///
-/// Eight sums side by side, which a processor adds up at the same time.
 #[inline(always)]
 pub(crate) fn cost(counts: &PlaneCounts, bits: &SymbolBits) -> f64 {
-    sum_of_products(bits, |symbol| counts[symbol] as i32 as f32)
+    cost_of_symbols(0..ALPHABET, counts, bits)
+}
+
+/// The same of no other symbols than `symbols`, from one multiple of [`COST_SUMS`] to another.
+#[inline(always)]
+pub(crate) fn cost_of_symbols(
+    symbols: Range<usize>,
+    counts: &PlaneCounts,
+    bits: &SymbolBits,
+) -> f64 {
+    sum_of_products(&bits[symbols.clone()], &counts[symbols], |&count| count as i32 as f32)
 }
 
 /// The same with counts that are numbers of this kind already.
 #[inline(always)]
 pub(crate) fn cost_of_floats(counts: &[f32; ALPHABET], bits: &SymbolBits) -> f64 {
-    sum_of_products(bits, |symbol| counts[symbol])
+    sum_of_products(bits, counts, |&count| count)
 }
 
 #[inline(always)]
-fn sum_of_products(bits: &SymbolBits, count: impl Fn(usize) -> f32) -> f64 {
-    const SUMS: usize = 8;
-    let mut sums = [0f32; SUMS];
-    for first in (0..ALPHABET).step_by(SUMS) {
-        for (place, sum) in sums.iter_mut().enumerate() {
-            *sum += count(first + place) * bits[first + place];
+fn sum_of_products<C>(bits: &[f32], counts: &[C], to_float: impl Fn(&C) -> f32) -> f64 {
+    let mut sums = [0f32; COST_SUMS];
+    let (bits, counts) = (bits.as_chunks::<COST_SUMS>().0, counts.as_chunks::<COST_SUMS>().0);
+    for (bits, counts) in bits.iter().zip(counts) {
+        for ((sum, bits), count) in sums.iter_mut().zip(bits).zip(counts) {
+            *sum += to_float(count) * bits;
         }
     }
     sums.into_iter().map(f64::from).sum()
@@ -165,15 +189,6 @@ impl Tables {
 pub(crate) struct TablePool(Tables);
 
 impl TablePool {
-    pub(crate) fn len(&self) -> usize {
-        self.0.0.len()
-    }
-
-    /// Forgets all tables but the first `length`.
-    pub(crate) fn truncate(&mut self, length: usize) {
-        self.0.0.truncate(length);
-    }
-
     pub(crate) fn get(&self, id: u32) -> &Table {
         self.0.get(id)
     }

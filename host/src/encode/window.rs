@@ -14,9 +14,8 @@ use codec::split::ElementLayout;
 use rayon::prelude::*;
 
 use super::classes::{SymbolKind, TensorClasses};
-use super::early::{Counted, plan_in_order};
 use super::histogram::{PlaneCounts, count_head_first, estimate_planes};
-use super::plan::{Segment, plan_segment};
+use super::lot::{CountedLot, Lot};
 use super::profile::Profile;
 use super::reference::{Referred, refer_block};
 use super::tables::{TablePool, Tables};
@@ -47,19 +46,20 @@ pub(crate) struct SegmentInput<'a> {
     pub(crate) blocks: Vec<&'a [u8]>,
 }
 
-/// The kinds of blocks of a segment, each of which is planned by itself.
-const REFERENCES: [ReferenceRecord; 3] =
-    [ReferenceRecord::None, ReferenceRecord::Xor, ReferenceRecord::Difference];
-
 impl SegmentInput<'_> {
     /// Number in the tensor of a block's first element.
-    fn first_element_of(&self, block: usize) -> u64 {
+    pub(super) fn first_element_of(&self, block: usize) -> u64 {
         // All blocks but a tensor's last have as many elements.
         let block_elements = self.blocks[0].len() / self.layout.width.bytes();
         self.first_element + (block * block_elements) as u64
     }
 
-    fn count_all(&self) -> Vec<Referred> {
+    pub(super) fn bytes(&self) -> usize {
+        self.blocks.iter().map(|block| block.len()).sum()
+    }
+
+    /// What occurs in each block.
+    pub(super) fn count_all(&self) -> Vec<Referred> {
         let reference = ReferenceRecord::None;
         if let Some(base) = self.base {
             return self.refer_all(base);
@@ -183,48 +183,46 @@ pub(crate) struct PlannedBlock<'a> {
 }
 
 impl Planner {
-    /// Plans all blocks of `segments`, and returns them, a few at a time. New tables go to the pool.
+    /// Plans all blocks of `lots`, and returns them, a few at a time. New tables go to the pool.
     ///
     /// `admit` is given the number of a tensor and the plan of each of its blocks in turn, and says
     /// which plan the block is to follow, and the plan's number in the tensor.
     pub(crate) fn plan<'a>(
         &mut self,
-        segments: Vec<SegmentInput<'a>>,
+        lots: Vec<Lot<'a>>,
         mut admit: impl FnMut(usize, PlanRecord) -> (u16, PlanRecord),
     ) -> impl Iterator<Item = PlannedBlocks<'a>> {
         let Self { pool, rooms } = self;
-        let rooms = &*rooms;
-        let counted: Vec<Counted<'a>> = segments
-            .into_par_iter()
-            .map(|input| {
-                let counted = input.count_all();
-                (input, counted)
-            })
-            .collect();
+        let counted: Vec<CountedLot<'a>> = lots.into_par_iter().map(Lot::count).collect();
         let mut planned = Vec::new();
-        for ((input, counted), plans) in plan_in_order(pool, rooms, counted) {
-            let SegmentInput { tensor, layout, states_per_lane, classes, tiling, .. } = input;
-            let coded = counted.into_iter().map(|referred| referred.coded);
-            let mut first_element = input.first_element;
-            for ((elements, coded), plan) in input.blocks.into_iter().zip(coded).zip(plans) {
-                let (number, plan) = admit(tensor, plan);
-                planned.push(PlannedBlock {
-                    tensor,
-                    layout: plan.coded_layout(layout).expect("tiles have a width"),
-                    states_per_lane,
-                    classes,
-                    tiling,
-                    first_element,
-                    elements,
-                    coded,
-                    number,
-                    plan,
-                    ends_segment: false,
-                });
-                first_element += (elements.len() / layout.width.bytes()) as u64;
-            }
-            if let Some(last) = planned.last_mut() {
-                last.ends_segment = true;
+        for mut lot in counted {
+            let plans = lot.plan(pool, rooms);
+            let coded = lot.blocks.into_iter().map(|referred| referred.coded);
+            // Of one segment after the other.
+            let mut planned_lot = coded.zip(plans);
+            for segment in lot.segments {
+                let SegmentInput { tensor, layout, states_per_lane, classes, tiling, .. } = segment;
+                let mut first_element = segment.first_element;
+                for (elements, (coded, plan)) in segment.blocks.into_iter().zip(&mut planned_lot) {
+                    let (number, plan) = admit(tensor, plan);
+                    planned.push(PlannedBlock {
+                        tensor,
+                        layout: plan.coded_layout(layout).expect("tiles have a width"),
+                        states_per_lane,
+                        classes,
+                        tiling,
+                        first_element,
+                        elements,
+                        coded,
+                        number,
+                        plan,
+                        ends_segment: false,
+                    });
+                    first_element += (elements.len() / layout.width.bytes()) as u64;
+                }
+                if let Some(last) = planned.last_mut() {
+                    last.ends_segment = true;
+                }
             }
         }
         PlannedWindow { blocks: planned, tables: pool.so_far() }.into_parts()
@@ -255,61 +253,6 @@ impl<'a> Workshop<'a> {
             ends_segment: block.ends_segment,
         }
     }
-}
-
-/// The plan of each block of a segment; blocks that are taken alike are planned together.
-pub(super) fn plan_by_reference(
-    pool: &mut TablePool,
-    rooms: &Spares<Vec<u8>>,
-    input: &SegmentInput<'_>,
-    counted: &mut [Referred],
-) -> Vec<PlanRecord> {
-    let mut plans: Vec<Option<PlanRecord>> = vec![None; counted.len()];
-    for reference in REFERENCES {
-        let is_member = |&block: &usize| counted[block].reference == reference;
-        let members: Vec<usize> = (0..counted.len()).filter(is_member).collect();
-        if members.is_empty() {
-            continue;
-        }
-        let counts =
-            members.iter().map(|&block| std::mem::take(&mut counted[block].counts)).collect();
-        let blocks = members.iter();
-        let blocks =
-            blocks.map(|&block| counted[block].coded.as_deref().unwrap_or(input.blocks[block]));
-        let layout = input.tiling.map_or(input.layout, TensorTiling::layout);
-        let segment = Segment {
-            layout: reference
-                .operation()
-                .map_or(layout, |operation| operation.coded_layout(layout)),
-            states_per_lane: input.states_per_lane,
-            profile: input.profile,
-            pair_tolerance: input.pair_tolerance,
-            classes: input.classes,
-            first_elements: members.iter().map(|&block| input.first_element_of(block)).collect(),
-            blocks: blocks.collect(),
-            counts,
-            rooms,
-        };
-        let planned = plan_tiled_or_plain(pool, &segment, input.tiling);
-        for (block, plan) in members.into_iter().zip(planned) {
-            plans[block] = Some(PlanRecord { reference, ..plan });
-        }
-    }
-    plans.into_iter().flatten().collect()
-}
-
-fn plan_tiled_or_plain(
-    pool: &mut TablePool,
-    segment: &Segment<'_, '_>,
-    tiling: Option<&TensorTiling>,
-) -> Vec<PlanRecord> {
-    let Some(tiling) = tiling else { return plan_segment(pool, segment) };
-    let plans = match tiling.planes_by_class() {
-        Some(planes) => vec![PlanRecord::of_planes(planes.to_vec()); segment.blocks.len()],
-        None => plan_segment(pool, segment),
-    };
-    let tiled = |plan: PlanRecord| PlanRecord { tiling: tiling.record(), ..plan };
-    plans.into_iter().map(tiled).collect()
 }
 
 impl PlannedBlock<'_> {
