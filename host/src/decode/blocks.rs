@@ -4,13 +4,14 @@ use codec::block::{BlockSpec, DecodeTables, PlaneClasses, PlaneCoding, decode_sc
 use codec::constants::MAX_WIDTH;
 use codec::rans::{DecodeTable, MixedTables};
 use codec::reference::restore;
-use codec::simd::{BlockInput, PieceBuffers};
+use codec::simd::{BlockInput, PieceBuffers, prefetch};
 use codec::split::{ElementLayout, Width};
 use codec::tile::TiledBlock;
 
 use crate::error::{Error, Result};
 use crate::format::{
-    Index, MAX_CLASS_TABLES, PlanRecord, TensorRecord, TilingRecord, decode_frequencies,
+    Index, MAX_CLASS_TABLES, PlanRecord, PlaneRecord, TensorRecord, TilingRecord,
+    decode_frequencies,
 };
 use crate::hash::xxh3;
 use crate::simd::level;
@@ -70,6 +71,7 @@ impl BlockDecoder {
         let mut rest = blocks;
         while !rest.is_empty() {
             let states_per_lane = usize::from(rest[0].tensor.states_per_lane);
+            rest.iter().skip(TOGETHER).take(TOGETHER).for_each(Block::prefetch);
             let together = level().gains_by_two(states_per_lane) && !rest[0].is_tiled();
             let done = if together && self.decode_together::<TOGETHER>(index, rest)? {
                 TOGETHER
@@ -212,6 +214,20 @@ impl JoinedTables {
 impl<'a> Block<'a> {
     fn is_tiled(&self) -> bool {
         self.plan.tiling != TilingRecord::None
+    }
+
+    /// Asks for the lines that decoding begins with, which nothing before them leads the processor to: the
+    /// first of the raw planes and of the stream, and the footer.
+    fn prefetch(&self) {
+        const FIRST_BYTES: usize = 1 << 10;
+        const LAST_BYTES: usize = 64;
+        let elements = self.out.len() / usize::from(self.tensor.width);
+        let raw_planes = self.plan.planes.iter().filter(|plane| **plane == PlaneRecord::Raw);
+        let first_of = |bytes: &[u8]| prefetch(&bytes[..bytes.len().min(FIRST_BYTES)]);
+        first_of(self.bytes);
+        // About, since the stream carries some of the raw bytes.
+        first_of(self.bytes.get(elements * raw_planes.count()..).unwrap_or_default());
+        prefetch(&self.bytes[self.bytes.len().saturating_sub(LAST_BYTES)..]);
     }
 
     /// The block as tiles, if it is coded in tiles; `out` has its elements.

@@ -7,7 +7,7 @@ use codec::constants::ALPHABET;
 use codec::split::ElementLayout;
 
 use super::blocks::{layout_of, spec_of};
-use super::checkpoint::Tensor;
+use super::tensor::Tensor;
 use crate::encode::estimate_planes;
 use crate::error::{Error, Result};
 use crate::format::{PlanRecord, ReferenceRecord, TilingRecord};

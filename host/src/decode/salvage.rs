@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::checkpoint::{Checkpoint, Tensor};
+use super::checkpoint::Checkpoint;
 use super::restore::RestoreOptions;
+use super::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::hash::{Sha256, of_blocks};
 use crate::output::{AtomicFile, ensure_apart};

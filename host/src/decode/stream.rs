@@ -6,10 +6,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rayon::prelude::*;
 
-use super::checkpoint::{Checkpoint, Tensor};
-use crate::error::{Error, Result, quoted};
+use super::checkpoint::Checkpoint;
+use super::runs::{Run, check_tensor};
+use super::tensor::Tensor;
+use crate::error::{Error, Result};
 use crate::gpu::Decoder;
-use crate::hash::{Sha256, hex, of_blocks, xxh3};
+use crate::hash::{Sha256, hex, xxh3};
 use crate::spares::Spares;
 
 /// Decoded bytes of a piece; three of them are in memory at most: one is being decoded or has been, one
@@ -56,7 +58,7 @@ impl Checkpoint {
                 .map(|expected| scope.spawn(move || self.compare_sha256(hashed, expected)));
             let sinking = scope.spawn(|| self.consume(decoded, sink));
             let to_hash = hashing.is_some().then_some(to_hash);
-            Self::hand_out(&pieces, gpu, &buffers, to_hash, to_sink);
+            self.hand_out(&pieces, gpu, &buffers, to_hash, to_sink);
             sinking.join().unwrap_or_else(panicked)?;
             // Only when everything else is right: before, the hash is that of a part.
             hashing.map_or(Ok(()), |hashing| hashing.join().unwrap_or_else(panicked))
@@ -66,6 +68,7 @@ impl Checkpoint {
 
     /// Decodes one piece after the other, until all are, one cannot be, or nobody takes them any more.
     fn hand_out<'a>(
+        &'a self,
         pieces: &'a [Piece<'a>],
         gpu: Option<&Decoder>,
         buffers: &'a Spares<Vec<u8>>,
@@ -73,7 +76,7 @@ impl Checkpoint {
         to_sink: SyncSender<Result<Arc<DecodedPiece<'a>>>>,
     ) {
         for piece in pieces {
-            let decoded = piece.decode(gpu, buffers).map(Arc::new);
+            let decoded = piece.decode(self, gpu, buffers).map(Arc::new);
             let failed = decoded.is_err();
             if let (Some(to_hash), Ok(decoded)) = (&to_hash, &decoded) {
                 // Hangs up only when it panics, which its join tells.
@@ -124,7 +127,7 @@ impl Checkpoint {
             for (part, found) in decoded.piece.parts.iter().zip(&decoded.checksums) {
                 checksums.extend_from_slice(found);
                 if part.blocks.end == part.tensor.record().blocks.len() {
-                    check_tensor(&part.tensor, of_blocks(&checksums))?;
+                    check_tensor(&part.tensor, &checksums)?;
                     checksums.clear();
                 }
             }
@@ -158,19 +161,6 @@ impl Checkpoint {
     }
 }
 
-fn check_tensor(tensor: &Tensor<'_>, found: u64) -> Result<()> {
-    let expected = tensor.record().xxh3;
-    if expected == found {
-        return Ok(());
-    }
-    Err(Error::ChecksumMismatch {
-        what: format!("tensor {}", quoted(tensor.name())),
-        location: "its decoded bytes".into(),
-        expected: format!("{expected:016x}"),
-        actual: format!("{found:016x}"),
-    })
-}
-
 /// A piece, decoded.
 struct DecodedPiece<'a> {
     piece: &'a Piece<'a>,
@@ -190,6 +180,7 @@ impl Drop for DecodedPiece<'_> {
 impl<'a> Piece<'a> {
     fn decode(
         &'a self,
+        checkpoint: &'a Checkpoint,
         gpu: Option<&Decoder>,
         buffers: &'a Spares<Vec<u8>>,
     ) -> Result<DecodedPiece<'a>> {
@@ -202,19 +193,19 @@ impl<'a> Piece<'a> {
             decoder.decode_to_host(&self.parts.iter().map(run).collect::<Vec<_>>(), bytes)?;
         }
         let mut rest = bytes;
-        let mut jobs = Vec::with_capacity(self.parts.len());
-        for part in &self.parts {
-            let (now, later) = rest.split_at_mut(part.bytes);
+        let runs = self.parts.iter().map(|part| {
+            let (out, later) = std::mem::take(&mut rest).split_at_mut(part.bytes);
             rest = later;
-            jobs.push((part, now));
-        }
-        let checksums: Vec<Result<Vec<u64>>> = jobs
-            .into_par_iter()
-            .map(|(part, out)| match gpu {
-                Some(_) => Ok(out.par_chunks(part.tensor.block_bytes()).map(xxh3).collect()),
-                None => part.tensor.decode_blocks(part.blocks.clone(), out),
-            })
-            .collect();
+            Run { tensor: part.tensor, blocks: part.blocks.clone(), out }
+        });
+        let checksums: Vec<Result<Vec<u64>>> = match gpu {
+            Some(_) => runs
+                .collect::<Vec<_>>()
+                .into_par_iter()
+                .map(|run| Ok(run.out.par_chunks(run.tensor.block_bytes()).map(xxh3).collect()))
+                .collect(),
+            None => checkpoint.decode_runs(runs, Tensor::chunk_bytes),
+        };
         // Of several errors the first in the file, whichever thread was faster.
         decoded.checksums = checksums.into_iter().collect::<Result<_>>()?;
         Ok(decoded)

@@ -47,7 +47,10 @@ pub(super) fn decode(
             return Err(Error::Cancelled { path: checkpoint.path().to_owned() });
         }
         let bytes = step.iter().map(|(tensor, _)| tensor.byte_len()).sum();
-        let decoded = step
+        let is_plain = |(tensor, _): &(&Selected<'_>, _)| options.checksums && tensor.is_whole();
+        let (whole, others): (Vec<_>, Vec<_>) = step.into_iter().partition(is_plain);
+        checkpoint.decode_tensors(whole.into_iter().map(|(t, out)| (t.part.tensor, out)))?;
+        let decoded = others
             .into_par_iter()
             .try_for_each(|(tensor, out)| decode_tensor(tensor, options.checksums, out));
         checkpoint.checked(decoded)?;
@@ -95,9 +98,6 @@ fn steps<'s, 'a, 'o>(
 
 fn decode_tensor(selected: &Selected<'_>, checksums: bool, out: &mut [u8]) -> Result<()> {
     let tensor = selected.part.tensor;
-    if selected.is_whole() && checksums {
-        return tensor.decode_into(out);
-    }
     let rows = &selected.part.rows;
     let mut decoded = Vec::new();
     for blocks in wanted_blocks(selected) {
