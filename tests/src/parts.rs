@@ -12,8 +12,16 @@ const LARGEST_ALIGNMENT: usize = 4096;
 pub struct Parts {
     /// The blocks of all tensors.
     pub payload: Vec<u8>,
-    /// The index, inflated.
+    /// The index: the number of its checksums, these, and the records, inflated.
     pub index: Vec<u8>,
+}
+
+/// Where the records of an index begin; its end where there are fewer checksums than it says.
+fn records_at(index: &[u8]) -> usize {
+    let count = index.first_chunk().map_or(u64::MAX, |count| u64::from_le_bytes(*count));
+    usize::try_from(count.saturating_add(1).saturating_mul(8))
+        .unwrap_or(usize::MAX)
+        .min(index.len())
 }
 
 impl Parts {
@@ -28,7 +36,9 @@ impl Parts {
         let index = if field(2) == field(3) {
             stored.to_vec()
         } else {
-            miniz_oxide::inflate::decompress_to_vec_zlib(stored).expect("a good file")
+            let (checksums, records) = stored.split_at(records_at(stored));
+            let records = miniz_oxide::inflate::decompress_to_vec_zlib(records);
+            [checksums, &records.expect("a good file")].concat()
         };
         let payload_start = LARGEST_ALIGNMENT >> file[12];
         Self { payload: file[payload_start..][..field(0)].to_vec(), index }
@@ -46,8 +56,9 @@ impl Parts {
 
     /// The same with the index deflated.
     pub fn deflated_file(&self) -> Vec<u8> {
-        let stored = miniz_oxide::deflate::compress_to_vec_zlib(&self.index, 9);
-        self.stored_file(LARGEST_ALIGNMENT, &stored)
+        let (checksums, records) = self.index.split_at(records_at(&self.index));
+        let records = miniz_oxide::deflate::compress_to_vec_zlib(records, 9);
+        self.stored_file(LARGEST_ALIGNMENT, &[checksums, &records].concat())
     }
 
     fn stored_file(&self, alignment: usize, stored: &[u8]) -> Vec<u8> {

@@ -136,11 +136,12 @@ pub fn lies(file: &[u8], original: &[u8], step: usize) -> Trials {
 pub fn bombs() -> Vec<Vec<u8>> {
     const INDEX_BYTES: usize = 4 << 20;
     const LIST_BYTES: usize = 1 << 19;
-    // Length of the original, no SHA-256, length of the header, which lacks nothing but its end.
+    // No checksums, length of the original, no SHA-256, no base, length of the header, which lacks nothing
+    // but its end.
     let start = |header: usize| {
-        let json = (header as u64).saturating_sub(8);
-        [&u64::MAX.to_le_bytes()[..], &[0], &(header as u64).to_le_bytes(), &json.to_le_bytes()]
-            .concat()
+        let (header, json) = (header as u64, (header as u64).saturating_sub(8));
+        let (none, original) = (0u64.to_le_bytes(), u64::MAX.to_le_bytes());
+        [&none[..], &original, &[0, 0], &header.to_le_bytes(), &json.to_le_bytes()].concat()
     };
     let room = INDEX_BYTES - 64;
     let filled = |opening: &str, entry: &dyn Fn(usize) -> String| {
@@ -164,10 +165,10 @@ pub fn bombs() -> Vec<Vec<u8>> {
             "0,".repeat(63)
         )
     });
-    // No header, and lists that claim what the zeros after them may just hold, or far more; zeros
+    // No checksums, no header, and lists that claim what the zeros after them may just hold, or far more; zeros
     // would inflate to too much, so these indexes are stored as they are.
     let lists = [LIST_BYTES as u64 / 9, LIST_BYTES as u64 / 80, 1 << 32, u64::MAX].map(|count| {
-        let mut index = [&[0; 17][..], &count.to_le_bytes()].concat();
+        let mut index = [&[0; 26][..], &count.to_le_bytes()].concat();
         index.resize(LIST_BYTES, 0);
         Parts { payload: Vec::new(), index }.file()
     });

@@ -118,20 +118,47 @@ fn a_changed_index_of_a_file_with_a_base_is_harmless() {
 }
 
 #[test]
+fn checksums_are_as_many_as_there_are_tensors_and_chunks() {
+    let random = &mut Random::new(54);
+    let tensors = ["a", "b"]
+        .map(|name| TestTensor::new(name, Dtype::BF16, &[1300], Pattern::Gaussian, random));
+    let (_, parts) = encode(&tensors, 1024, 1);
+    assert_eq!(parts.index[..8], 4u64.to_le_bytes());
+    let (checksums, records) = parts.index[8..].split_at(32);
+    for (count, place) in [(0, 0), (3, 24), (5, 40), (5, 32)] {
+        let checksums = &[checksums, &[7; 8]].concat()[..place];
+        let count = u64::to_le_bytes(count);
+        let index = [&count[..], checksums, records].concat();
+        let forged = Parts { index, ..parts.clone() };
+        let error = Checkpoint::from_bytes(forged.file()).unwrap_err();
+        assert_eq!(error.kind(), wcodec::ErrorKind::Corrupt, "{error}");
+        if count == (place as u64 / 8).to_le_bytes() {
+            assert!(error.to_string().contains("another number of checksums"), "{error}");
+        }
+    }
+    for count in [1 << 20, u64::MAX, u64::MAX / 8, 1 << 61] {
+        let mut forged = parts.clone();
+        forged.index[..8].copy_from_slice(&count.to_le_bytes());
+        let error = Checkpoint::from_bytes(forged.file()).unwrap_err().to_string();
+        assert!(error.contains("ends within its checksums"), "{error}");
+    }
+}
+
+#[test]
 fn copies_name_earlier_tensors_that_are_none() {
     let random = &mut Random::new(53);
     let first = TestTensor::new("a", Dtype::U8, &[1300], Pattern::Gaussian, random);
     let named = |name: &str| TestTensor { name: name.into(), ..first.clone() };
     let (_, parts) = encode(&[first.clone(), named("b"), named("c")], 1024, 1);
-    // A tensor's bytes, and right behind them the number of the tensor that it is a copy of.
-    let copy = [&1300u64.to_le_bytes()[..], &[1], &0u32.to_le_bytes()].concat();
+    // The number of the tensor that it is a copy of, and what its elements and blocks are.
+    let copy = [&[1][..], &0u32.to_le_bytes(), &[1, 0, 1], &1024u32.to_le_bytes()].concat();
     let places: Vec<usize> = (0..parts.index.len() - copy.len())
         .filter(|&at| parts.index[at..].starts_with(&copy))
         .collect();
     assert_eq!(places.len(), 2, "two are copies of the first");
     for (place, number) in [(0, 1u32), (0, 2), (1, 1), (1, 2), (1, 3), (1, u32::MAX)] {
         let mut forged = parts.clone();
-        forged.index[places[place] + 9..][..4].copy_from_slice(&number.to_le_bytes());
+        forged.index[places[place] + 1..][..4].copy_from_slice(&number.to_le_bytes());
         let error = Checkpoint::from_bytes(forged.file()).unwrap_err().to_string();
         assert!(error.contains("copy of no earlier tensor"), "{error}");
     }

@@ -1,20 +1,15 @@
-//! The index: what the file holds, as bincode with fixed-width little-endian integers, deflated.
-//! Names and records repeat themselves so much that deflating leaves a quarter.
+//! The index: what the file holds, as it is in memory. What of it is stored, and how, is in
+//! [`super::stored`].
 
-use std::path::Path;
-
-use bincode::config::{Config, Configuration, Fixint, Limit, LittleEndian};
+use bincode::de::Decoder;
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 use codec::block::PlaneCoding;
 use codec::classes::ClassMap;
 use codec::reference::Reference;
 use codec::split::{ElementLayout, Width};
 use codec::tile::{BlockGrid, NumberFormat, NumberKind, TileError, TiledBlock};
-
-use super::corrupt;
-use super::envelope::{Footer, max_inflated_bytes};
-use super::limits::{MAX_INDEX_BYTES, MAX_INDEX_EXPANSION};
-use crate::error::{Error, Result};
 
 /// Everything about a file but its payload.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -50,18 +45,24 @@ pub(crate) struct TableRecord {
 }
 
 /// A tensor.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TensorRecord {
+    /// The first four are the original header's.
     pub(crate) name: String,
     /// The dtype as the original header spells it.
     pub(crate) dtype: String,
     pub(crate) shape: Vec<u64>,
     /// Decoded bytes.
     pub(crate) bytes: u64,
-    /// The earlier tensor that has the same bytes; then there are no blocks of this one.
-    pub(crate) copy_of: Option<u32>,
-    /// xxh3 (64 bits) of the xxh3 of each block's decoded bytes, little-endian, in order.
+    /// xxh3 (64 bits) of the xxh3 of each block's decoded bytes, little-endian, in order; of a copy, that of
+    /// its original.
     pub(crate) xxh3: u64,
+    /// Where the first block lies, counted from the start of the payload section: behind the blocks of the
+    /// tensors before. 0 without blocks.
+    pub(crate) payload_offset: u64,
+    /// The earlier tensor that has the same bytes; then there are no blocks of this one. From here on,
+    /// everything is stored.
+    pub(crate) copy_of: Option<u32>,
     /// Bytes of an element as it is coded: 1, 2, 4 or 8.
     pub(crate) width: u8,
     /// Whether elements are rotated left by one bit.
@@ -69,8 +70,6 @@ pub(crate) struct TensorRecord {
     pub(crate) states_per_lane: u8,
     /// Elements of each block but the last.
     pub(crate) block_elements: u32,
-    /// Where the first block lies, counted from the start of the payload section.
-    pub(crate) payload_offset: u64,
     /// The classes that plane records name by position.
     pub(crate) classes: Vec<ClassesRecord>,
     /// For a tensor in tiles, the mode of each sub-block, blocks in order.
@@ -176,106 +175,73 @@ pub(crate) struct BlockRecord {
     pub(crate) plan: u16,
 }
 
-/// A run of blocks with one checksum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+/// A run of blocks with one checksum. Only the number of blocks is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ChunkRecord {
     pub(crate) blocks: u32,
+    /// Those of its blocks together.
     pub(crate) bytes: u64,
     /// xxh3 (64 bits) of the chunk's bytes in the payload.
     pub(crate) xxh3: u64,
 }
 
-type FixedWidth = Configuration<LittleEndian, Fixint>;
-
-const CONFIGURATION: FixedWidth = bincode::config::standard().with_fixed_int_encoding();
-
-/// An index as it is stored.
-pub(crate) struct StoredIndex {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) inflated_bytes: u64,
+impl Encode for TensorRecord {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.copy_of.encode(encoder)?;
+        self.width.encode(encoder)?;
+        self.rotated.encode(encoder)?;
+        self.states_per_lane.encode(encoder)?;
+        self.block_elements.encode(encoder)?;
+        self.classes.encode(encoder)?;
+        self.tile_modes.encode(encoder)?;
+        self.tile_classes.encode(encoder)?;
+        self.plans.encode(encoder)?;
+        self.blocks.encode(encoder)?;
+        self.chunks.encode(encoder)
+    }
 }
 
-/// The index of a file with `payload_bytes` of blocks, deflated at `level` where that pays and a
-/// reader's limits allow it.
-pub(crate) fn encode_index(
-    index: &Index,
-    payload_bytes: u64,
-    level: u8,
-    path: &Path,
-) -> Result<StoredIndex> {
-    let inflated =
-        bincode::encode_to_vec(index, CONFIGURATION).map_err(|error| Error::Internal {
-            detail: format!("the index of {} cannot be encoded: {error}", path.display()),
-        })?;
-    let inflated_bytes = inflated.len() as u64;
-    if inflated_bytes > MAX_INDEX_BYTES {
-        return Err(Error::InvalidArgument {
-            what: "block_elements".into(),
-            detail: format!(
-                "{} needs an index of {inflated_bytes} bytes, more than the {MAX_INDEX_BYTES} of the format; \
-                 choose larger blocks",
-                path.display()
-            ),
-        });
+impl<Context> Decode<Context> for TensorRecord {
+    /// The record without what `Index::complete` adds.
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Ok(Self {
+            name: String::new(),
+            dtype: String::new(),
+            shape: Vec::new(),
+            bytes: 0,
+            xxh3: 0,
+            payload_offset: 0,
+            copy_of: Decode::decode(decoder)?,
+            width: Decode::decode(decoder)?,
+            rotated: Decode::decode(decoder)?,
+            states_per_lane: Decode::decode(decoder)?,
+            block_elements: Decode::decode(decoder)?,
+            classes: Decode::decode(decoder)?,
+            tile_modes: Decode::decode(decoder)?,
+            tile_classes: Decode::decode(decoder)?,
+            plans: Decode::decode(decoder)?,
+            blocks: Decode::decode(decoder)?,
+            chunks: Decode::decode(decoder)?,
+        })
     }
-    let deflated = miniz_oxide::deflate::compress_to_vec_zlib(&inflated, level);
-    let deflated_bytes = deflated.len() as u64;
-    let worth_it = deflated_bytes < inflated_bytes
-        && inflated_bytes <= max_inflated_bytes(deflated_bytes, payload_bytes);
-    Ok(StoredIndex { bytes: if worth_it { deflated } else { inflated }, inflated_bytes })
 }
 
-/// Reads an index from its stored bytes.
-pub(crate) fn decode_index(stored: &[u8], footer: &Footer, path: &Path) -> Result<Index> {
-    if footer.inflated_index_bytes == stored.len() as u64 {
-        return decode_inflated(stored, path);
+bincode::impl_borrow_decode!(TensorRecord);
+
+impl Encode for ChunkRecord {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.blocks.encode(encoder)
     }
-    // The footer's check has bounded this by a multiple of the stored length.
-    let length = footer.inflated_index_bytes as usize;
-    let inflated = miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(stored, length)
-        .map_err(|error| corrupt(path, "the index", format!("it cannot be inflated: {error}")))?;
-    if inflated.len() != length {
-        return Err(corrupt(path, "the index", "it inflates to another length"));
-    }
-    decode_inflated(&inflated, path)
 }
 
-/// Reads an inflated index. What a hostile one makes bincode allocate stays within a small multiple of
-/// its own length: the limit counts the memory of every list before it is made.
-fn decode_inflated(bytes: &[u8], path: &Path) -> Result<Index> {
-    // bincode takes its limit at compile time, so there is one for each power of two.
-    macro_rules! within_the_first_of {
-        ($($power:literal)*) => {
-            match bytes.len() {
-                $(length if length <= 1 << $power => decode_within(
-                    bytes,
-                    path,
-                    CONFIGURATION.with_limit::<{ MAX_INDEX_EXPANSION << $power }>(),
-                ),)*
-                _ => Err(corrupt(path, "the index", "it is longer than any writer makes it")),
-            }
-        };
+impl<Context> Decode<Context> for ChunkRecord {
+    /// The record without what `Index::complete` adds.
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Ok(Self { blocks: Decode::decode(decoder)?, bytes: 0, xxh3: 0 })
     }
-    const _: () = assert!(MAX_INDEX_BYTES == 1 << 32);
-    within_the_first_of!(17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32)
 }
 
-fn decode_within<const LIMIT: usize>(
-    bytes: &[u8],
-    path: &Path,
-    configuration: Configuration<LittleEndian, Fixint, Limit<LIMIT>>,
-) -> Result<Index>
-where
-    Configuration<LittleEndian, Fixint, Limit<LIMIT>>: Config,
-{
-    let corrupt = |detail: String| corrupt(path, "the index", detail);
-    let (index, used) = bincode::decode_from_slice(bytes, configuration)
-        .map_err(|error| corrupt(error.to_string()))?;
-    if used != bytes.len() {
-        return Err(corrupt(format!("{} bytes follow its last record", bytes.len() - used)));
-    }
-    Ok(index)
-}
+bincode::impl_borrow_decode!(ChunkRecord);
 
 impl PlanRecord {
     /// The plan of elements that are coded as they are.
