@@ -1,6 +1,6 @@
 //! Runs of blocks, decoded in parallel: of one tensor or of thousands of small ones.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use rayon::prelude::*;
 
@@ -13,8 +13,11 @@ use crate::hash::of_blocks;
 /// Blocks that a thread takes at a time: enough for two at once, few enough that all threads have
 /// some.
 const BLOCKS_PER_JOB: usize = 4;
-/// Smaller blocks are taken as many at a time as have so many decoded bytes.
-const BYTES_PER_JOB: usize = 256 << 10;
+/// Small ones are taken as many at a time as have so many decoded bytes: no more than what each thread has
+/// several of.
+const BYTES_PER_JOB: RangeInclusive<usize> = 32 << 10..=1 << 20;
+/// Jobs of small blocks for each thread.
+const JOBS_PER_THREAD: usize = 4;
 
 /// Gives the bytes of a tensor's chunk: checked, or as they are in the file.
 pub(super) type ChunkBytes<'a> = fn(&Tensor<'a>, usize) -> Result<&'a [u8]>;
@@ -133,6 +136,9 @@ pub(super) fn check_tensor(tensor: &Tensor<'_>, checksums: &[u64]) -> Result<()>
 
 /// Parts, as many at a time as one thread takes: one, or several small ones.
 fn jobs<'p, 'a, 'o>(parts: &'p mut [Part<'a, 'o>]) -> Vec<&'p mut [Part<'a, 'o>]> {
+    let bytes: usize = parts.iter().map(|part| part.out.len()).sum();
+    let share = bytes / (JOBS_PER_THREAD * rayon::current_num_threads());
+    let most_bytes = share.clamp(*BYTES_PER_JOB.start(), *BYTES_PER_JOB.end());
     let mut jobs = Vec::with_capacity(parts.len());
     let mut rest = parts;
     while !rest.is_empty() {
@@ -140,7 +146,7 @@ fn jobs<'p, 'a, 'o>(parts: &'p mut [Part<'a, 'o>]) -> Vec<&'p mut [Part<'a, 'o>]
         let taken = rest.iter().take_while(|part| {
             blocks += part.blocks.len();
             bytes += part.out.len();
-            blocks == part.blocks.len() || blocks <= BLOCKS_PER_JOB || bytes <= BYTES_PER_JOB
+            blocks == part.blocks.len() || blocks <= BLOCKS_PER_JOB || bytes <= most_bytes
         });
         let count = taken.count();
         let (now, later) = rest.split_at_mut(count);
