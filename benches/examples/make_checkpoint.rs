@@ -4,6 +4,7 @@
 //! make_checkpoint llama 22 OUT.safetensors      22 layers as a model of 7 billion parameters has them, BF16
 //! make_checkpoint small 10000 OUT.safetensors   10,000 norms and biases
 //! make_checkpoint matrices 2 OUT.safetensors    two matrices of 4096 x 11008, BF16
+//! make_checkpoint equal 1024x16384 OUT.safetensors   1024 tensors of 16,384 weights, BF16
 //! ```
 
 use std::fs::File;
@@ -46,7 +47,13 @@ fn main() -> ExitCode {
             Ok(count) => write(&tensors(kind, count), output).map_err(|error| error.to_string()),
             Err(_) => Err(format!("{count} is no number")),
         },
-        _ => Err("say: make_checkpoint llama|small|matrices COUNT OUT.safetensors".to_owned()),
+        ["equal", sizes, output] => match equal(sizes) {
+            Some(tensors) => write(&tensors, output).map_err(|error| error.to_string()),
+            None => Err(format!("{sizes} is no COUNTxELEMENTS")),
+        },
+        _ => Err("say: make_checkpoint llama|small|matrices COUNT OUT.safetensors\n\
+                  or: make_checkpoint equal COUNTxELEMENTS OUT.safetensors"
+            .to_owned()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +62,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// So many tensors of so many elements, as in `1024x16384`.
+fn equal(sizes: &str) -> Option<Vec<Tensor>> {
+    let (count, elements) = sizes.split_once('x')?;
+    let (count, elements): (u64, u64) = (count.parse().ok()?, elements.parse().ok()?);
+    let tensor = |number| Tensor {
+        name: format!("layers.{number:05}.weight"),
+        shape: vec![elements],
+        mean: 0.0,
+    };
+    Some((0..count).map(tensor).collect())
 }
 
 fn tensors(kind: &str, count: u64) -> Vec<Tensor> {

@@ -1,9 +1,9 @@
 //! From tensors to blocks.
 //!
-//! [`checkpoint`] drives: it cuts tensors into segments of blocks and takes a window of segments at
-//! a time through [`histogram`] (what occurs), [`plan`] (how each block is coded) and [`window`]
-//! (the coding itself), and writes the results as they come [`in_order`]. [`tables`] holds the tables that all
-//! tensors share, [`layout`] says how a dtype is split, [`records`] collects what the index says,
+//! [`checkpoint`] drives: it cuts tensors into segments of blocks, puts small ones together in a [`lot`], and takes a window
+//! of lots at a time through [`histogram`] (what occurs), [`plan`] (how each block is coded, with [`count`] for
+//! the symbols) and [`window`] (the coding itself), and writes the results as they come [`in_order`]. [`tables`] holds the
+//! tables that all tensors share, [`layout`] says how a dtype is split, [`records`] collects what the index says,
 //! [`digest`] hashes the original meanwhile, and [`sink`] is where everything goes.
 
 mod checkpoint;
