@@ -222,4 +222,24 @@ mod tests {
         assert!(checkpoint.tensors().all(|tensor| is_coded(&tensor.plans())));
         assert!(checkpoint.restore_bytes().unwrap() == file);
     }
+
+    #[test]
+    fn a_table_of_pairs_that_are_all_the_same_suits_no_others() {
+        const ELEMENTS: usize = 1 << 15;
+        let mut random = random();
+        let mut weight = || {
+            let random = random();
+            let exponent = 100 - (random | 1 << 12).trailing_zeros() as u16;
+            (exponent << 7 | (random >> 5) as u16 & 0x7F).to_le_bytes()
+        };
+        let weights: Vec<u8> = (0..ELEMENTS).flat_map(|_| weight()).collect();
+        // Two values in turn, as few as nothing to say of each pair.
+        let in_turn: Vec<u8> = (0..ELEMENTS).flat_map(|e| [0, 20 + e as u8 % 2]).collect();
+        let checkpoint =
+            Checkpoint::from_bytes(encode(&file_of(&[in_turn, weights], &Dtype::BF16), 1)).unwrap();
+        for tensor in checkpoint.tensors() {
+            let plans = tensor.plans();
+            assert!(plans.iter().all(|(_, plan)| plan.contains("pairs")), "{plans:?}");
+        }
+    }
 }

@@ -17,6 +17,10 @@ const ESCAPE_BITS: f64 = 32.0;
 /// Bits of the ranks in a table's record.
 const RANK_BITS: f64 = 8.0 * RANKS as f64;
 
+/// The most that a table may exceed the entropy by without that being the pairs' own doing: ten times what
+/// is usual.
+const MOST_EXCESS: f64 = 1.0 / 16.0;
+
 /// Counts of the pairs of a plane.
 #[derive(Clone)]
 pub(crate) struct PairCounts {
@@ -104,7 +108,9 @@ impl PairCounts {
         let new = if least < most_bits { self.new_table() } else { None };
         let new = new.map(|mut table| {
             let bits = self.cost_with(&table, &used);
-            table.excess = bits / entropy_bits(&self.symbols) - 1.0;
+            // Of pairs that are nearly all the same, a small number over next to none.
+            let excess = bits / entropy_bits(&self.symbols).max(1.0) - 1.0;
+            table.excess = excess.clamp(0.0, MOST_EXCESS);
             let bits = bits + table.stored_bits() + overfitting;
             (table, bits)
         });
