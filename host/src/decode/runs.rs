@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::blocks::Block;
 use super::checkpoint::{Checkpoint, mismatch};
 use super::tensor::Tensor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hash::of_blocks;
 
 /// Blocks that a thread takes at a time: enough for two at once, few enough that all threads have
@@ -19,14 +19,30 @@ const BYTES_PER_JOB: RangeInclusive<usize> = 32 << 10..=1 << 20;
 /// Jobs of small blocks for each thread.
 const JOBS_PER_THREAD: usize = 4;
 
-/// Gives the bytes of a tensor's chunk: checked, or as they are in the file.
-pub(super) type ChunkBytes<'a> = fn(&Tensor<'a>, usize) -> Result<&'a [u8]>;
+/// Which checksums are compared.
+#[derive(Clone, Copy)]
+pub(super) enum Checks {
+    /// None.
+    Nothing,
+    /// Those of chunks, before anything in them is decoded.
+    Chunks,
+    /// Those of whole tensors, which all runs then are. What comes out has the right checksum, so that those
+    /// of the chunks need not be looked at.
+    Tensors,
+}
 
 /// Blocks of a tensor that follow one another, and their place: exactly their bytes.
 pub(super) struct Run<'a, 'o> {
     pub(super) tensor: Tensor<'a>,
     pub(super) blocks: Range<usize>,
     pub(super) out: &'o mut [u8],
+}
+
+/// Runs that one thread takes at a time: several of few bytes, or one, which others take part in.
+struct Job<'j, 'a, 'o> {
+    runs: &'j mut [Run<'a, 'o>],
+    /// Receives the xxh3 of each block, run by run.
+    checksums: &'j mut [u64],
 }
 
 /// Those blocks of a run that lie in one chunk.
@@ -40,9 +56,7 @@ struct Part<'a, 'o> {
 }
 
 impl Checkpoint {
-    /// Decodes whole tensors, each into as many bytes as it has.
-    ///
-    /// What comes out has the right checksum, so that those of the chunks need not be looked at.
+    /// Decodes whole tensors, each into as many bytes as it has, and compares their checksums.
     pub(crate) fn decode_tensors<'a, 'o>(
         &'a self,
         tensors: impl IntoIterator<Item = (Tensor<'a>, &'o mut [u8])>,
@@ -51,121 +65,116 @@ impl Checkpoint {
             let tensor = tensor.stored();
             Run { tensor, blocks: 0..tensor.record().blocks.len(), out }
         };
-        let runs: Vec<Run<'a, 'o>> = tensors.into_iter().map(whole).collect();
-        let stored: Vec<Tensor<'a>> = runs.iter().map(|run| run.tensor).collect();
-        let decoded = self.decode_runs(runs, Tensor::stored_chunk);
-        let mut checked = stored.iter().zip(decoded).map(|(tensor, checksums)| {
-            checksums.and_then(|checksums| check_tensor(tensor, &checksums)).map_err(|error| {
-                // A chunk whose checksum is wrong says more precisely where the damage is.
-                let mut chunks = 0..tensor.record().chunks.len();
-                chunks.find_map(|chunk| tensor.chunk_bytes(chunk).err()).unwrap_or(error)
-            })
-        });
-        self.checked(checked.try_for_each(|checked| checked))
+        self.decode_runs(tensors.into_iter().map(whole), Checks::Tensors).map(drop)
     }
 
-    /// Decodes runs of blocks, with chunks as `chunk_bytes` gives them. Returns of each run the xxh3 of
-    /// its blocks, or the first thing in the file that is wrong with it.
+    /// Decodes runs of blocks. Returns the xxh3 of each block, run by run, or the first thing in the file
+    /// that is wrong.
     pub(super) fn decode_runs<'a, 'o>(
         &'a self,
         runs: impl IntoIterator<Item = Run<'a, 'o>>,
-        chunk_bytes: ChunkBytes<'a>,
-    ) -> Vec<Result<Vec<u64>>> {
-        let runs: Vec<Run<'a, 'o>> = runs.into_iter().collect();
-        let mut checksums: Vec<Vec<u64>> =
-            runs.iter().map(|run| vec![0; run.blocks.len()]).collect();
-        let mut parts = Vec::with_capacity(runs.len());
-        // How many parts there are up to the end of each run.
-        let mut ends = Vec::with_capacity(runs.len());
-        for (run, checksums) in runs.into_iter().zip(&mut checksums) {
-            run.cut(checksums, &mut parts);
-            ends.push(parts.len());
-        }
-        let decode = |parts: &mut [Part<'a, '_>]| self.decode_parts(parts, chunk_bytes);
-        let done: Vec<Vec<Result<()>>> = jobs(&mut parts).into_par_iter().map(decode).collect();
-        let mut done = done.into_iter().flatten();
-        let mut start = 0;
-        let of_run = |(checksums, end): (Vec<u64>, usize)| {
-            // Of several errors the first in the file, whichever thread was faster.
-            let done = done.by_ref().take(end - start).fold(Ok(()), Result::and);
-            start = end;
-            done.map(|()| checksums)
-        };
-        checksums.into_iter().zip(ends).map(of_run).collect()
-    }
-
-    fn decode_parts<'a>(
-        &self,
-        parts: &mut [Part<'a, '_>],
-        chunk_bytes: ChunkBytes<'a>,
-    ) -> Vec<Result<()>> {
-        if let [part] = parts {
-            return vec![self.decode_part(part, chunk_bytes)];
-        }
-        let mut decode = || {
-            let mut blocks = Vec::with_capacity(parts.len());
-            for part in &mut *parts {
-                part.add_blocks(chunk_bytes, &mut blocks)?;
-            }
-            self.block_decoders.lend(|decoder| decoder.decode(&self.index, &mut blocks))
-        };
-        match decode() {
-            Ok(()) => parts.iter().map(|_| Ok(())).collect(),
-            // One of them is damaged, and not the others.
-            Err(_) => parts.iter_mut().map(|part| self.decode_part(part, chunk_bytes)).collect(),
-        }
-    }
-
-    fn decode_part<'a>(&self, part: &mut Part<'a, '_>, chunk_bytes: ChunkBytes<'a>) -> Result<()> {
-        let mut blocks = Vec::with_capacity(part.blocks.len());
-        part.add_blocks(chunk_bytes, &mut blocks)?;
-        blocks.par_chunks_mut(BLOCKS_PER_JOB).try_for_each(|blocks| {
-            self.block_decoders.lend(|decoder| decoder.decode(&self.index, blocks))
-        })
+        checks: Checks,
+    ) -> Result<Vec<u64>> {
+        let mut runs: Vec<Run<'a, 'o>> = runs.into_iter().collect();
+        let mut checksums = vec![0; runs.iter().map(|run| run.blocks.len()).sum()];
+        let jobs = jobs(&mut runs, &mut checksums);
+        let done = jobs.into_par_iter().map(|job| job.decode(self, checks)).collect();
+        self.checked(first_error(done))?;
+        Ok(checksums)
     }
 }
 
-/// Compares the xxh3 of all blocks of a tensor with what the index says.
-pub(super) fn check_tensor(tensor: &Tensor<'_>, checksums: &[u64]) -> Result<()> {
-    let (expected, found) = (tensor.record().xxh3, of_blocks(checksums));
-    if expected == found {
-        return Ok(());
-    }
-    Err(mismatch(tensor.display(), "its decoded bytes", expected, found))
+/// Of several errors the first in the file, whichever thread was faster.
+fn first_error(done: Vec<Result<()>>) -> Result<()> {
+    done.into_iter().collect()
 }
 
-/// Parts, as many at a time as one thread takes: one, or several small ones.
-fn jobs<'p, 'a, 'o>(parts: &'p mut [Part<'a, 'o>]) -> Vec<&'p mut [Part<'a, 'o>]> {
-    let bytes: usize = parts.iter().map(|part| part.out.len()).sum();
+/// Runs, as many at a time as one thread takes, with as many checksums as they have blocks.
+fn jobs<'j, 'a, 'o>(
+    runs: &'j mut [Run<'a, 'o>],
+    checksums: &'j mut [u64],
+) -> Vec<Job<'j, 'a, 'o>> {
+    let bytes: usize = runs.iter().map(|run| run.out.len()).sum();
     let share = bytes / (JOBS_PER_THREAD * rayon::current_num_threads());
     let most_bytes = share.clamp(*BYTES_PER_JOB.start(), *BYTES_PER_JOB.end());
-    let mut jobs = Vec::with_capacity(parts.len());
-    let mut rest = parts;
-    while !rest.is_empty() {
-        let (mut blocks, mut bytes) = (0, 0);
-        let taken = rest.iter().take_while(|part| {
-            blocks += part.blocks.len();
-            bytes += part.out.len();
-            blocks == part.blocks.len() || blocks <= BLOCKS_PER_JOB || bytes <= most_bytes
-        });
-        let count = taken.count();
-        let (now, later) = rest.split_at_mut(count);
-        jobs.push(now);
-        rest = later;
+    let mut jobs = Vec::new();
+    let (mut runs, mut checksums) = (runs, checksums);
+    while !runs.is_empty() {
+        let (mut count, mut blocks, mut bytes) = (0, 0, 0);
+        for run in &*runs {
+            bytes += run.out.len();
+            let with_it = blocks + run.blocks.len();
+            if count > 0 && with_it > BLOCKS_PER_JOB && bytes > most_bytes {
+                break;
+            }
+            (count, blocks) = (count + 1, with_it);
+        }
+        let (now, later) = runs.split_at_mut(count);
+        let (own, others) = checksums.split_at_mut(blocks);
+        jobs.push(Job { runs: now, checksums: own });
+        (runs, checksums) = (later, others);
     }
     jobs
 }
 
-impl<'a, 'o> Run<'a, 'o> {
-    fn cut(self, checksums: &'o mut [u64], parts: &mut Vec<Part<'a, 'o>>) {
-        let Self { tensor, blocks, mut out } = self;
-        if blocks.is_empty() {
+impl<'a, 'o> Job<'_, 'a, 'o> {
+    fn decode(mut self, checkpoint: &Checkpoint, checks: Checks) -> Result<()> {
+        if self.runs.len() > 1 && self.decode_together(checkpoint, checks).is_ok() {
+            return Ok(());
+        }
+        // There is only one, or something is wrong with one of them, and not with the others.
+        self.each().try_for_each(|(run, checksums)| run.decode(checkpoint, checks, checksums))
+    }
+
+    /// Each run, with the place for its checksums.
+    fn each(&mut self) -> impl Iterator<Item = (&mut Run<'a, 'o>, &mut [u64])> {
+        let mut rest = &mut *self.checksums;
+        self.runs.iter_mut().map(move |run| {
+            let own = rest.split_off_mut(..run.blocks.len()).expect("all blocks have one");
+            (run, own)
+        })
+    }
+
+    /// Decodes the blocks of all runs one after the other. An error does not say which is the first.
+    fn decode_together(&mut self, checkpoint: &Checkpoint, checks: Checks) -> Result<()> {
+        let mut blocks = Vec::with_capacity(self.checksums.len());
+        let mut parts = Vec::with_capacity(self.runs.len());
+        self.each().for_each(|(run, checksums)| run.cut(checksums, &mut parts));
+        for part in &mut parts {
+            part.add_blocks(checks, &mut blocks)?;
+        }
+        checkpoint
+            .block_decoders
+            .lend(|decoder| decoder.decode(&checkpoint.index, &mut blocks))?;
+        self.each().try_for_each(|(run, checksums)| checks.compare(&run.tensor, checksums))
+    }
+}
+
+impl<'a> Run<'a, '_> {
+    /// Decodes its blocks in parallel.
+    fn decode(
+        &mut self,
+        checkpoint: &Checkpoint,
+        checks: Checks,
+        checksums: &mut [u64],
+    ) -> Result<()> {
+        let mut parts = Vec::new();
+        self.cut(checksums, &mut parts);
+        let decode = |part: &mut Part<'a, '_>| part.decode(checkpoint, checks);
+        let decoded = first_error(parts.par_iter_mut().map(decode).collect());
+        let right = decoded.and_then(|()| checks.compare(&self.tensor, checksums));
+        right.map_err(|error| checks.explain(&self.tensor, error))
+    }
+
+    fn cut<'p>(&'p mut self, checksums: &'p mut [u64], parts: &mut Vec<Part<'a, 'p>>) {
+        let Self { tensor, blocks, out } = self;
+        if checksums.is_empty() {
             return;
         }
         let starts = tensor.chunk_starts();
         let first = starts.partition_point(|start| start.block <= blocks.start) - 1;
         let end = starts.partition_point(|start| start.block < blocks.end);
-        let mut checksums = checksums;
+        let (mut out, mut checksums) = (&mut **out, checksums);
         for (chunk, start) in starts.iter().enumerate().take(end).skip(first) {
             let begin = start.block;
             let end = begin + tensor.record().chunks[chunk].blocks as usize;
@@ -175,24 +184,28 @@ impl<'a, 'o> Run<'a, 'o> {
             out = later;
             let (own, others) = checksums.split_at_mut(blocks.len());
             checksums = others;
-            parts.push(Part { tensor, chunk, blocks, out: now, checksums: own });
+            parts.push(Part { tensor: *tensor, chunk, blocks, out: now, checksums: own });
         }
     }
 }
 
 impl<'a> Part<'a, '_> {
+    fn decode(&mut self, checkpoint: &Checkpoint, checks: Checks) -> Result<()> {
+        let mut blocks = Vec::with_capacity(self.blocks.len());
+        self.add_blocks(checks, &mut blocks)?;
+        blocks.par_chunks_mut(BLOCKS_PER_JOB).try_for_each(|blocks| {
+            checkpoint.block_decoders.lend(|decoder| decoder.decode(&checkpoint.index, blocks))
+        })
+    }
+
     /// Adds its blocks, those that have the same tables one after the other, so that they are decoded
     /// together.
-    fn add_blocks<'p>(
-        &'p mut self,
-        chunk_bytes: ChunkBytes<'a>,
-        blocks: &mut Vec<Block<'p>>,
-    ) -> Result<()>
+    fn add_blocks<'p>(&'p mut self, checks: Checks, blocks: &mut Vec<Block<'p>>) -> Result<()>
     where
         'a: 'p,
     {
         let record = self.tensor.record();
-        let bytes = chunk_bytes(&self.tensor, self.chunk)?;
+        let bytes = checks.chunk_bytes(&self.tensor, self.chunk)?;
         let first = self.tensor.chunk_starts()[self.chunk].block;
         let before = &record.blocks[first..self.blocks.start];
         let mut at: usize = before.iter().map(|block| block.bytes as usize).sum();
@@ -209,6 +222,43 @@ impl<'a> Part<'a, '_> {
         blocks[begin..].sort_by_key(|block| record.blocks[block.number].plan);
         Ok(())
     }
+}
+
+impl Checks {
+    fn chunk_bytes<'a>(self, tensor: &Tensor<'a>, chunk: usize) -> Result<&'a [u8]> {
+        match self {
+            Self::Nothing | Self::Tensors => Ok(tensor.stored_chunk(chunk)),
+            Self::Chunks => tensor.chunk_bytes(chunk),
+        }
+    }
+
+    /// Compares what is to be compared when all blocks of a run have been decoded.
+    fn compare(self, tensor: &Tensor<'_>, checksums: &[u64]) -> Result<()> {
+        match self {
+            Self::Nothing | Self::Chunks => Ok(()),
+            Self::Tensors => check_tensor(tensor, checksums),
+        }
+    }
+
+    /// The error of a run, as precise as it can be: a chunk whose checksum is wrong says where the damage is.
+    fn explain(self, tensor: &Tensor<'_>, error: Error) -> Error {
+        match self {
+            Self::Nothing | Self::Chunks => error,
+            Self::Tensors => {
+                let mut chunks = 0..tensor.record().chunks.len();
+                chunks.find_map(|chunk| tensor.chunk_bytes(chunk).err()).unwrap_or(error)
+            }
+        }
+    }
+}
+
+/// Compares the xxh3 of all blocks of a tensor with what the index says.
+pub(super) fn check_tensor(tensor: &Tensor<'_>, checksums: &[u64]) -> Result<()> {
+    let (expected, found) = (tensor.record().xxh3, of_blocks(checksums));
+    if expected == found {
+        return Ok(());
+    }
+    Err(mismatch(tensor.display(), "its decoded bytes", expected, found))
 }
 
 #[cfg(test)]
@@ -271,16 +321,14 @@ mod tests {
         let mut out = vec![0; bytes.len()];
         let error = checkpoint.decode_all_into(&mut out).unwrap_err().to_string();
         assert!(error.contains("t20") && error.contains("chunk 0"), "{error}");
-        for chunk_bytes in [Tensor::chunk_bytes, Tensor::stored_chunk] {
+        for checks in [Checks::Chunks, Checks::Nothing, Checks::Tensors] {
             let mut rest = &mut out[..];
-            let runs = checkpoint.tensors().map(|tensor| {
+            for tensor in checkpoint.tensors() {
                 let length = tensor.byte_len() as usize;
                 let (out, later) = std::mem::take(&mut rest).split_at_mut(length);
                 rest = later;
-                Run { tensor, blocks: 0..tensor.record().blocks.len(), out }
-            });
-            let decoded = checkpoint.decode_runs(runs, chunk_bytes);
-            for (tensor, decoded) in checkpoint.tensors().zip(decoded) {
+                let run = Run { tensor, blocks: 0..tensor.record().blocks.len(), out };
+                let decoded = checkpoint.decode_runs([run], checks);
                 let right = decoded.and_then(|checksums| check_tensor(&tensor, &checksums));
                 assert_eq!(right.is_ok(), tensor.name() != "t20", "{}", tensor.name());
             }

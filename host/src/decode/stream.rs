@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use rayon::prelude::*;
 
 use super::checkpoint::Checkpoint;
-use super::runs::{Run, check_tensor};
+use super::runs::{Checks, Run, check_tensor};
 use super::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::gpu::Decoder;
@@ -124,8 +124,10 @@ impl Checkpoint {
         let mut checksums = Vec::new();
         for decoded in pieces {
             let decoded = decoded?;
-            for (part, found) in decoded.piece.parts.iter().zip(&decoded.checksums) {
-                checksums.extend_from_slice(found);
+            let mut rest = &decoded.checksums[..];
+            for part in &decoded.piece.parts {
+                let found = rest.split_off(..part.blocks.len());
+                checksums.extend_from_slice(found.expect("each block has a checksum"));
                 if part.blocks.end == part.tensor.record().blocks.len() {
                     check_tensor(&part.tensor, &checksums)?;
                     checksums.clear();
@@ -166,7 +168,7 @@ struct DecodedPiece<'a> {
     piece: &'a Piece<'a>,
     bytes: Vec<u8>,
     /// xxh3 of each block, part by part.
-    checksums: Vec<Vec<u64>>,
+    checksums: Vec<u64>,
     /// Where `bytes` go when nobody needs them any more.
     buffers: &'a Spares<Vec<u8>>,
 }
@@ -198,16 +200,14 @@ impl<'a> Piece<'a> {
             rest = later;
             Run { tensor: part.tensor, blocks: part.blocks.clone(), out }
         });
-        let checksums: Vec<Result<Vec<u64>>> = match gpu {
-            Some(_) => runs
-                .collect::<Vec<_>>()
-                .into_par_iter()
-                .map(|run| Ok(run.out.par_chunks(run.tensor.block_bytes()).map(xxh3).collect()))
-                .collect(),
-            None => checkpoint.decode_runs(runs, Tensor::chunk_bytes),
+        decoded.checksums = match gpu {
+            Some(_) => {
+                let blocks: Vec<&[u8]> =
+                    runs.flat_map(|run| run.out.chunks(run.tensor.block_bytes())).collect();
+                blocks.into_par_iter().map(xxh3).collect()
+            }
+            None => checkpoint.decode_runs(runs, Checks::Chunks)?,
         };
-        // Of several errors the first in the file, whichever thread was faster.
-        decoded.checksums = checksums.into_iter().collect::<Result<_>>()?;
         Ok(decoded)
     }
 }

@@ -6,7 +6,7 @@ use codec::tile::Mode;
 
 use super::checkpoint::{Checkpoint, ChunkStart, mismatch};
 use super::elements::Decoded;
-use super::runs::{ChunkBytes, Run};
+use super::runs::{Checks, Run};
 use crate::error::{Error, Result, quoted};
 use crate::format::{BlockRecord, PlanRecord, ReferenceRecord, TensorRecord};
 use crate::hash::xxh3;
@@ -191,7 +191,7 @@ impl<'a> Tensor<'a> {
     /// Decodes a run of blocks in parallel and returns the xxh3 of each; `out` has exactly their
     /// bytes. Chunks have to have the right checksum.
     pub(crate) fn decode_blocks(&self, blocks: Range<usize>, out: &mut [u8]) -> Result<Vec<u64>> {
-        self.decode_run(blocks, out, Self::chunk_bytes)
+        self.checkpoint.decode_runs([Run { tensor: *self, blocks, out }], Checks::Chunks)
     }
 
     /// The same with whatever checksums chunks have.
@@ -200,18 +200,8 @@ impl<'a> Tensor<'a> {
         blocks: Range<usize>,
         out: &mut [u8],
     ) -> Result<()> {
-        self.decode_run(blocks, out, Self::stored_chunk).map(drop)
-    }
-
-    fn decode_run(
-        &self,
-        blocks: Range<usize>,
-        out: &mut [u8],
-        chunk_bytes: ChunkBytes<'a>,
-    ) -> Result<Vec<u64>> {
         let run = Run { tensor: *self, blocks, out };
-        let decoded = self.checkpoint.decode_runs([run], chunk_bytes);
-        self.checkpoint.checked(decoded.into_iter().next().unwrap_or_else(|| Ok(Vec::new())))
+        self.checkpoint.decode_runs([run], Checks::Nothing).map(drop)
     }
 
     /// Decoded bytes of a block other than the last.
@@ -220,17 +210,17 @@ impl<'a> Tensor<'a> {
     }
 
     /// A chunk's bytes as they are in the file.
-    pub(super) fn stored_chunk(&self, chunk: usize) -> Result<&'a [u8]> {
+    pub(super) fn stored_chunk(&self, chunk: usize) -> &'a [u8] {
         let record = &self.record().chunks[chunk];
         let start = self.chunk_starts()[chunk];
         // Within the file: the index was validated against the payload's length.
         let file = self.checkpoint.file();
-        Ok(&file[start.offset as usize..][..record.bytes as usize])
+        &file[start.offset as usize..][..record.bytes as usize]
     }
 
     /// A chunk's bytes, once its checksum has been found right.
     pub(crate) fn chunk_bytes(&self, chunk: usize) -> Result<&'a [u8]> {
-        let bytes = self.stored_chunk(chunk)?;
+        let bytes = self.stored_chunk(chunk);
         self.checkpoint.checked(self.check_chunk(chunk, bytes))?;
         Ok(bytes)
     }
