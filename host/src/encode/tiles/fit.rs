@@ -32,8 +32,8 @@ const PREDICTIONS: usize = Mode::Cosine as usize;
 /// Kinds of coded elements.
 const KINDS: usize = PREDICTIONS + FREQUENCIES;
 
-/// Bits of each byte of each plane, by kind.
-type PlaneBits = [[[f32; ALPHABET]; 4]; KINDS];
+/// Bits of each byte of each plane, of elements of one kind.
+type PlaneBits = [[f32; ALPHABET]; 4];
 
 /// The kind of each coded element of a tile, for each mode: where tables may be chosen by class, the
 /// prediction that it gets there, or about the frequency of the coefficient, for that a sample
@@ -71,7 +71,7 @@ impl Kinds {
     /// Bits of what is coded of a sub-block with a mode.
     fn cost(
         &self,
-        bits: &PlaneBits,
+        bits: &[PlaneBits],
         planes: usize,
         mode: Mode,
         sub_block: SubBlock,
@@ -113,7 +113,8 @@ pub(super) struct Fit {
     pub(super) coded_width: Width,
     /// Modes to choose from, with the bits that naming each costs.
     pub(super) modes: Vec<(Mode, f32)>,
-    bits: Box<PlaneBits>,
+    /// By kind.
+    bits: Vec<PlaneBits>,
     kinds: Kinds,
     /// About what the tensor takes.
     pub(super) bits_per_element: f64,
@@ -181,7 +182,7 @@ impl Fit {
         let (mut chosen, transformed) = (first(false), first(true));
         let mut mode_bits = vec![0f32; modes.len()];
         let mut bits = bits_of(&[&chosen, &transformed]);
-        let cost_of = |candidates: &Candidates, mode: usize, bits: &PlaneBits| {
+        let cost_of = |candidates: &Candidates, mode: usize, bits: &[PlaneBits]| {
             let coded = candidates.coded(mode);
             kinds.cost(bits, planes, modes[mode], candidates.sub_block, coded)
         };
@@ -303,15 +304,17 @@ fn digits_of_next(value: u32) -> u32 {
     32 - value.leading_zeros() + u32::from(value & value.wrapping_add(1) == 0)
 }
 
-/// What bytes cost by how often they occur with the chosen modes, of one or more choices.
+/// What bytes of each kind cost by how often they occur with the chosen modes, of one or more choices.
 fn bits_of(
     candidates: &[Candidates],
     chosen: &[&[usize]],
     modes: &[Mode],
     kinds: &Kinds,
     planes: usize,
-) -> Box<PlaneBits> {
-    let mut counts = Box::new([[[UNSEEN; ALPHABET]; 4]; KINDS]);
+) -> Vec<PlaneBits> {
+    // Where all kinds are the same the others are never asked for.
+    let used = if kinds.all_the_same { 1 } else { KINDS };
+    let mut counts = vec![[[UNSEEN; ALPHABET]; 4]; used];
     let pairs = chosen.iter().flat_map(|chosen| candidates.iter().zip(*chosen));
     for (candidates, &mode) in pairs {
         let kinds = kinds.of(modes[mode], candidates.sub_block);
@@ -321,10 +324,7 @@ fn bits_of(
             }
         }
     }
-    // Where all kinds are the same the others are never asked for.
-    let used = if kinds.all_the_same { 1 } else { KINDS };
-    let planes_of_kinds = counts[..used].iter_mut();
-    for counts in planes_of_kinds.flat_map(|planes_of_kind| &mut planes_of_kind[..planes]) {
+    for counts in counts.iter_mut().flat_map(|planes_of_kind| &mut planes_of_kind[..planes]) {
         let total: f32 = counts.iter().sum();
         counts.iter_mut().for_each(|count| *count = (total / *count).log2());
     }
