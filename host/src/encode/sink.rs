@@ -55,8 +55,15 @@ impl<'a> Sink<'a> {
         let payload_bytes = self.payload();
         self.align()?;
         // The disk takes what there is while the index is deflated.
-        self.flush()?;
-        let stored = encode_index(index, payload_bytes, self.deflate_level, self.path)?;
+        let (level, path) = (self.deflate_level, self.path);
+        let encode = || encode_index(index, payload_bytes, level, path);
+        let (flushed, stored) = match rayon::current_thread_index() {
+            Some(_) => rayon::join(|| self.flush(), encode),
+            // Nobody of the pool is waiting for something to do.
+            None => (self.flush(), encode()),
+        };
+        flushed?;
+        let stored = stored?;
         let footer = Footer {
             payload_bytes,
             index_offset: self.written,
