@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::error::{Error, Result, quoted_path};
-pub(crate) use behind::{InBetween, Output, write_beside};
+pub(crate) use behind::{InBetween, Nothing, Output, write_beside};
 pub(crate) use gathered::{Piece, SMALL_PIECE_BYTES};
 use pending::{PREFIX, Pending, SUFFIX, sweep};
 pub(crate) use rooms::Rooms;

@@ -26,7 +26,7 @@ use super::window::{EncodedBlock, Planner, SegmentInput, Workshop};
 use crate::error::{Error, Result};
 use crate::format::{BaseRecord, CHUNK_BYTES, Index, TensorRecord, WINDOW_BLOCKS, WINDOW_BYTES};
 use crate::mapped::MappedFile;
-use crate::output::{AtomicFile, InBetween, Rooms, ensure_apart, write_beside};
+use crate::output::{AtomicFile, InBetween, Nothing, Rooms, ensure_apart, write_beside};
 use crate::processors;
 use crate::safetensors::{self, Header, TensorEntry};
 
@@ -68,12 +68,15 @@ fn encode_file(
     let rooms = rooms_for(&header, options);
     let threads = rayon::current_num_threads();
     let free = if mapped.bytes().len() > SMALL_FILE_BYTES { processors::free() } else { 0 };
-    let (in_between, digest): (Option<InBetween>, _) = match (threads, free) {
+    let (in_between, digest): (Option<Box<dyn InBetween>>, _) = match (threads, free) {
         // If one is free, the hash is what all wait for, and has it to itself.
         (_, 0) | (2.., 1) => (None, Digest::of(options)),
-        // Encoding takes longer than the hash and writing together.
-        (_, 1) if options.sha256 => digest::in_between(&mapped),
-        _ => (Some(Box::new(|| false)), Digest::of(options)),
+        // Who encodes writes as far as the hash takes longer than that.
+        (_, 1) if options.sha256 => {
+            let (hashing, digest) = digest::in_between(&mapped);
+            (Some(hashing), digest)
+        }
+        _ => (Some(Box::new(Nothing)), Digest::of(options)),
     };
     let mut unmapping = None;
     let (written, encoded) = write_beside(&mut file, in_between, &rooms, |behind| {
@@ -180,7 +183,15 @@ fn encode_payload(
     if let Some(progress) = &options.progress {
         progress.start(file.len() as u64);
     }
-    let encode = || encode_tensors(file, header, options, rooms, sink);
+    let is_sent = digest.is_sent();
+    let encode = || {
+        let encoded = encode_tensors(file, header, options, rooms, sink)?;
+        if is_sent {
+            // Who hashes may have left some of it for later.
+            sink.flush()?;
+        }
+        Ok(encoded)
+    };
     let (original_sha256, (tables, tensors)) = digest.beside(file, encode)?;
     let reports = header.tensors.iter().zip(&tensors).map(report_of).collect();
     let base = options.base.as_ref().filter(|_| tensors.iter().any(TensorRecord::needs_base));
@@ -258,7 +269,8 @@ fn encode_tensors(
     let mut plans: Vec<TensorPlans> =
         header.tensors.iter().map(|_| TensorPlans::default()).collect();
     let workshop = Workshop::new(rooms);
-    let mut writer = TensorWriter { builders, chunk: OpenChunk::default(), options, sink };
+    let (chunk, written) = (OpenChunk::default(), 0);
+    let mut writer = TensorWriter { builders, chunk, written, options, sink };
     let take =
         |blocks: Vec<EncodedBlock>| blocks.into_iter().try_for_each(|block| writer.write(block));
     in_order(
@@ -360,6 +372,8 @@ struct TensorWriter<'a, 'sink> {
     builders: Vec<TensorBuilder>,
     /// What is written of the current segment since its last chunk.
     chunk: OpenChunk,
+    /// What the blocks that are written were before they were encoded, in bytes.
+    written: u64,
     options: &'a EncodeOptions,
     sink: &'a mut Sink<'sink>,
 }
@@ -379,6 +393,8 @@ impl TensorWriter<'_, '_> {
             }
         }
         self.options.advance(block.original_bytes);
+        self.written += block.original_bytes as u64;
+        self.sink.reach(self.written);
         self.sink.put(block.piece)
     }
 }

@@ -1,7 +1,7 @@
 //! The SHA-256 of the file that is encoded: a pass of its own, which cannot be divided.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use super::options::EncodeOptions;
@@ -30,6 +30,11 @@ impl Digest {
     /// The hash, if it is wanted.
     pub(super) fn of(options: &EncodeOptions) -> Self {
         if options.sha256 { Self::Ours } else { Self::Unwanted }
+    }
+
+    /// Whether somebody else who has other things to do computes it.
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(self, Self::Sent(_))
     }
 
     /// Runs `encode`, meanwhile has `file` hashed, and returns what both have come to.
@@ -64,25 +69,42 @@ impl Digest {
 }
 
 /// The hash of a mapped file for who has nothing else to do, and where it then is.
-pub(super) fn in_between(mapped: &Arc<MappedFile>) -> (Option<InBetween>, Digest) {
+pub(super) fn in_between(mapped: &Arc<MappedFile>) -> (Box<dyn InBetween>, Digest) {
     let (sender, receiver) = channel();
-    let mut rest = Some((Arc::clone(mapped), Sha256::default(), 0));
-    let go_on = move || {
-        let Some((mapped, mut hash, start)) = rest.take() else { return false };
+    let rest = Some((Arc::clone(mapped), Sha256::default()));
+    (Box::new(Hashing { rest, hashed: 0, sender }), Digest::Sent(receiver))
+}
+
+/// A hash that somebody computes a little of each time.
+struct Hashing {
+    /// The file and the hash of what has been hashed, until that is all.
+    rest: Option<(Arc<MappedFile>, Sha256)>,
+    hashed: usize,
+    sender: Sender<[u8; 32]>,
+}
+
+impl InBetween for Hashing {
+    fn go_on(&mut self) -> bool {
+        let Some((mapped, mut hash)) = self.rest.take() else { return false };
         let bytes = mapped.bytes();
-        let end = bytes.len().min(start + STEP_BYTES);
-        hash.update(&bytes[start..end]);
+        let end = bytes.len().min(self.hashed + STEP_BYTES);
+        hash.update(&bytes[self.hashed..end]);
+        self.hashed = end;
         if end < bytes.len() {
-            rest = Some((mapped, hash, end));
+            self.rest = Some((mapped, hash));
             return true;
         }
         // Before anybody learns that it is not needed here any more.
         drop(mapped);
         // Who does not take it has failed.
-        let _ = sender.send(hash.finalize());
+        let _ = self.sender.send(hash.finalize());
         false
-    };
-    (Some(Box::new(go_on)), Digest::Sent(receiver))
+    }
+
+    /// Both go from the front of the file to its end.
+    fn is_behind(&self, reached: u64) -> bool {
+        (self.hashed as u64) < reached
+    }
 }
 
 #[cfg(test)]
@@ -102,14 +124,19 @@ mod tests {
             let bytes = bytes(count);
             std::fs::write(&path, &bytes).unwrap();
             let mapped = Arc::new(MappedFile::open(&path).unwrap());
-            let (go_on, digest) = in_between(&mapped);
-            let mut go_on = go_on.unwrap();
-            let mut steps = 1;
-            while go_on() {
+            let (mut hashing, digest) = in_between(&mapped);
+            let mut steps = 0;
+            loop {
+                assert!(!hashing.is_behind((steps * STEP_BYTES) as u64));
+                assert!(hashing.is_behind((steps * STEP_BYTES + 1) as u64));
                 steps += 1;
+                if !hashing.go_on() {
+                    break;
+                }
             }
             assert_eq!(steps, count.div_ceil(STEP_BYTES));
-            assert!(!go_on(), "there is nothing left to do");
+            assert!(!hashing.is_behind(count as u64), "all has been hashed");
+            assert!(!hashing.go_on(), "there is nothing left to do");
             assert_eq!(Arc::strong_count(&mapped), 1, "the file is not needed any more");
             let (hash, ()) = digest.beside(&bytes, || Ok(())).unwrap();
             assert_eq!(hash, Some(sha256(&bytes)));

@@ -78,7 +78,13 @@ impl<'a> Sink<'a> {
         Ok(self.written)
     }
 
-    fn flush(&mut self) -> Result<()> {
+    /// Says how many of the original bytes have been encoded.
+    pub(super) fn reach(&mut self, reached: u64) {
+        self.output.reach(reached);
+    }
+
+    /// Has everything written that was put before.
+    pub(super) fn flush(&mut self) -> Result<()> {
         self.output.flush().map_err(|error| Error::io("write", self.path, error))
     }
 }

@@ -2,8 +2,10 @@
 //! what is written then does not wait while the operating system copies it and the disk takes it. Where none
 //! is free, waking such a thread costs more than it saves, and who computes writes.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::gathered::{Gathered, Piece};
@@ -24,6 +26,9 @@ pub(crate) trait Output: Send {
     /// That of this or an earlier write.
     fn put(&mut self, piece: Piece) -> io::Result<()>;
 
+    /// Says how far the computation has come.
+    fn reach(&mut self, _reached: u64) {}
+
     /// Has all written that was put before; what is not flushed may never be.
     ///
     /// # Errors
@@ -32,8 +37,27 @@ pub(crate) trait Output: Send {
     fn flush(&mut self) -> io::Result<()>;
 }
 
-/// What a thread does that has nothing else to do: a little each time, and then says whether there is more.
-pub(crate) type InBetween = Box<dyn FnMut() -> bool + Send>;
+/// What a thread does when there is nothing to write.
+pub(crate) trait InBetween: Send {
+    /// Does a little of it, and says whether there is more.
+    fn go_on(&mut self) -> bool;
+
+    /// Whether it has not come as far as the computation. Then it comes first, and who computes writes.
+    fn is_behind(&self, reached: u64) -> bool;
+}
+
+/// Nothing to do in between.
+pub(crate) struct Nothing;
+
+impl InBetween for Nothing {
+    fn go_on(&mut self) -> bool {
+        false
+    }
+
+    fn is_behind(&self, _reached: u64) -> bool {
+        false
+    }
+}
 
 /// Runs `compute` and writes to `writer`, in order, what it gives to its output, as far as it flushes that:
 /// when so much has been given, or meanwhile, if there is something that a thread of its own is to do in
@@ -43,83 +67,205 @@ pub(crate) type InBetween = Box<dyn FnMut() -> bool + Send>;
 /// When writing fails, so does a later call of that output, or the same one.
 pub(crate) fn write_beside<R>(
     writer: &mut (impl Write + Send),
-    in_between: Option<InBetween>,
+    in_between: Option<Box<dyn InBetween>>,
     rooms: &Rooms,
     compute: impl FnOnce(&mut dyn Output) -> R,
 ) -> (io::Result<()>, R) {
-    let Some(mut in_between) = in_between else {
+    let Some(in_between) = in_between else {
         let computed = compute(&mut Gathered::new(writer, rooms));
         return (Ok(()), computed);
     };
-    let (full, handed) = channel::<Handed>();
-    let (done, spares) = channel();
-    thread::scope(|scope| {
-        let written = scope.spawn(move || {
-            let mut has_more = true;
-            loop {
-                let next = match handed.try_recv() {
-                    Err(TryRecvError::Empty) if has_more => {
-                        has_more = in_between();
-                        continue;
-                    }
-                    Err(TryRecvError::Empty) => handed.recv().ok(),
-                    next => next.ok(),
-                };
-                let Some(Handed { mut bytes, is_flushed }) = next else { return Ok(()) };
-                writer.write_all(&bytes)?;
-                if is_flushed {
-                    writer.flush()?;
-                }
-                bytes.clear();
-                // Once everything is computed nobody needs a spare.
-                let _ = done.send(bytes);
-            }
-        });
+    let line = Line::new(writer);
+    let computed = thread::scope(|scope| {
+        scope.spawn(|| line.work(in_between));
         let bytes = Vec::with_capacity(HANDED_BYTES);
-        let mut behind = Behind { rooms, bytes, made: 1, full, spares };
-        let computed = compute(&mut behind);
-        drop(behind);
-        let panicked = |_| Err(io::Error::other("the thread that writes panicked"));
-        (written.join().unwrap_or_else(panicked), computed)
-    })
+        let mut behind = Behind { rooms, bytes, made: 1, line: &line };
+        compute(&mut behind)
+    });
+    (line.written(), computed)
 }
 
-/// What the thread that writes is given at a time.
+/// What is handed over at a time.
 struct Handed {
     bytes: Vec<u8>,
     /// Whether all up to here is wanted.
     is_flushed: bool,
 }
 
-/// Copies pieces for the thread that writes them: their own memory stays with who made them, whose cache has
-/// it, and would have to take it back from another processor's each time.
-struct Behind<'a> {
+/// What has been handed over, for whoever comes to write it.
+struct Line<W> {
+    /// Locked before something is taken to be written, so that everything is in order.
+    writing: Mutex<Writing<W>>,
+    waiting: Mutex<Waiting>,
+    /// Something has been handed over or written, or nothing more will be.
+    has_moved: Condvar,
+    /// How far the computation has come.
+    reached: AtomicU64,
+}
+
+struct Writing<W> {
+    writer: W,
+    /// How it went.
+    done: io::Result<()>,
+}
+
+struct Waiting {
+    handed: VecDeque<Handed>,
+    /// Memory of what has been written.
+    spares: Vec<Vec<u8>>,
+    has_failed: bool,
+    is_ended: bool,
+    /// Threads that wait for something to move.
+    threads: usize,
+}
+
+impl<W: Write> Line<W> {
+    fn new(writer: W) -> Self {
+        let waiting = Waiting {
+            handed: VecDeque::new(),
+            spares: Vec::new(),
+            has_failed: false,
+            is_ended: false,
+            threads: 0,
+        };
+        Self {
+            writing: Mutex::new(Writing { writer, done: Ok(()) }),
+            waiting: Mutex::new(waiting),
+            has_moved: Condvar::new(),
+            reached: AtomicU64::new(0),
+        }
+    }
+
+    /// Writes, and in between does something else, until everything is computed and written.
+    fn work(&self, mut in_between: Box<dyn InBetween>) {
+        let mut has_more = true;
+        loop {
+            let comes_first = has_more && in_between.is_behind(self.reached.load(Ordering::Relaxed));
+            if !comes_first && self.write_next() {
+                continue;
+            }
+            if has_more && !self.waiting().is_ended {
+                has_more = in_between.go_on();
+                continue;
+            }
+            let waiting = self.wait_while(|now| now.handed.is_empty() && !now.is_ended);
+            has_more &= !waiting.is_ended;
+            if waiting.is_ended && waiting.handed.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Writes what comes next. Returns whether there was something.
+    fn write_next(&self) -> bool {
+        let mut writing = lock(&self.writing);
+        let Some(Handed { mut bytes, is_flushed }) = self.waiting().handed.pop_front() else {
+            return false;
+        };
+        if writing.done.is_ok() {
+            writing.done = writing.write(&bytes, is_flushed);
+        }
+        bytes.clear();
+        let mut waiting = self.waiting();
+        waiting.has_failed = writing.done.is_err();
+        waiting.spares.push(bytes);
+        self.tell(&waiting);
+        true
+    }
+
+    /// Memory for the next bytes, which whoever asks writes others for if nobody else does.
+    fn spare(&self) -> Vec<u8> {
+        loop {
+            if let Some(spare) = self.waiting().spares.pop() {
+                return spare;
+            }
+            // If there is nothing to write, the last of it is being written.
+            if !self.write_next() {
+                drop(self.wait_while(|now| now.spares.is_empty()));
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        lock(&self.waiting)
+    }
+
+    fn wait_while(&self, is_so: impl Fn(&Waiting) -> bool) -> MutexGuard<'_, Waiting> {
+        let mut waiting = self.waiting();
+        waiting.threads += 1;
+        let waited = self.has_moved.wait_while(waiting, |waiting| is_so(waiting));
+        let mut waiting = waited.unwrap_or_else(PoisonError::into_inner);
+        waiting.threads -= 1;
+        waiting
+    }
+
+    /// Wakes who waits for something to move; where nobody does, nobody need be asked.
+    fn tell(&self, waiting: &Waiting) {
+        if waiting.threads > 0 {
+            self.has_moved.notify_all();
+        }
+    }
+
+    /// How writing went.
+    fn written(self) -> io::Result<()> {
+        self.writing.into_inner().unwrap_or_else(PoisonError::into_inner).done
+    }
+}
+
+impl<W: Write> Writing<W> {
+    fn write(&mut self, bytes: &[u8], is_flushed: bool) -> io::Result<()> {
+        self.writer.write_all(bytes)?;
+        if is_flushed { self.writer.flush() } else { Ok(()) }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Copies pieces for who writes them: their own memory stays with who made them, whose cache has it, and
+/// would have to take it back from another processor's each time.
+struct Behind<'a, W: Write> {
     rooms: &'a Rooms,
     bytes: Vec<u8>,
     /// How many of those have been made.
     made: usize,
-    full: Sender<Handed>,
-    /// What has been written.
-    spares: Receiver<Vec<u8>>,
+    line: &'a Line<W>,
 }
 
-impl Behind<'_> {
+impl<W: Write> Behind<'_, W> {
     fn hand_over(&mut self, is_flushed: bool) -> io::Result<()> {
-        let failed = || io::Error::other("an earlier write has failed");
-        let spare = match self.spares.try_recv() {
-            Ok(spare) => spare,
-            Err(_) if self.made < HANDED => {
+        let bytes = std::mem::take(&mut self.bytes);
+        let (has_failed, spare) = {
+            let mut waiting = self.line.waiting();
+            waiting.handed.push_back(Handed { bytes, is_flushed });
+            self.line.tell(&waiting);
+            (waiting.has_failed, waiting.spares.pop())
+        };
+        if has_failed {
+            return Err(io::Error::other("an earlier write has failed"));
+        }
+        self.bytes = match spare {
+            Some(spare) => spare,
+            None if self.made < HANDED => {
                 self.made += 1;
                 Vec::with_capacity(HANDED_BYTES)
             }
-            Err(_) => self.spares.recv().map_err(|_| failed())?,
+            None => self.line.spare(),
         };
-        let bytes = std::mem::replace(&mut self.bytes, spare);
-        self.full.send(Handed { bytes, is_flushed }).map_err(|_| failed())
+        Ok(())
     }
 }
 
-impl Output for Behind<'_> {
+impl<W: Write> Drop for Behind<'_, W> {
+    fn drop(&mut self) {
+        let mut waiting = self.line.waiting();
+        waiting.is_ended = true;
+        self.line.tell(&waiting);
+    }
+}
+
+impl<W: Write + Send> Output for Behind<'_, W> {
     fn put(&mut self, piece: Piece) -> io::Result<()> {
         let mut rest = piece.bytes();
         while let Some(taken) = rest.split_off(..rest.len().min(HANDED_BYTES - self.bytes.len()))
@@ -134,13 +280,25 @@ impl Output for Behind<'_> {
         Ok(())
     }
 
+    fn reach(&mut self, reached: u64) {
+        self.line.reached.store(reached, Ordering::Relaxed);
+    }
+
     fn flush(&mut self) -> io::Result<()> {
-        self.hand_over(true)
+        self.hand_over(true)?;
+        // Nothing else is to be computed before that.
+        while self.line.write_next() {}
+        match self.line.waiting().has_failed {
+            true => Err(io::Error::other("an earlier write has failed")),
+            false => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
     use super::super::gathered::STEP_BYTES;
     use super::*;
 
@@ -176,8 +334,29 @@ mod tests {
     }
 
     /// Nothing to do in between, for a thread of its own or none.
-    fn nothing(of_its_own: bool) -> Option<InBetween> {
-        of_its_own.then(|| Box::new(|| false) as InBetween)
+    fn nothing(of_its_own: bool) -> Option<Box<dyn InBetween>> {
+        of_its_own.then(|| Box::new(Nothing) as _)
+    }
+
+    /// Something to be done in so many steps, then a message, and whether it comes before writing.
+    struct Steps {
+        left: usize,
+        sender: Sender<&'static str>,
+        is_first: bool,
+    }
+
+    impl InBetween for Steps {
+        fn go_on(&mut self) -> bool {
+            self.left -= 1;
+            if self.left == 0 {
+                self.sender.send("done").unwrap();
+            }
+            self.left > 0
+        }
+
+        fn is_behind(&self, _reached: u64) -> bool {
+            self.is_first
+        }
     }
 
     #[test]
@@ -244,39 +423,41 @@ mod tests {
 
     #[test]
     fn what_is_to_be_done_in_between_is() {
-        let (sender, done) = channel();
-        let mut left = 1000;
-        let in_between = move || {
-            left -= 1;
-            if left == 0 {
-                sender.send("done").unwrap();
-            }
-            left > 0
-        };
-        let (mut disk, rooms) = (disk(usize::MAX), Rooms::of(STEP_BYTES));
-        let piece = bytes(HANDED_BYTES);
-        let (written, computed) =
-            write_beside(&mut disk, Some(Box::new(in_between)), &rooms, |output| {
-                for _ in 0..3 * HANDED {
-                    output.put(Piece::of(&piece)).unwrap();
-                }
-                output.flush().unwrap();
-                done.recv().unwrap()
-            });
-        written.unwrap();
-        assert_eq!(computed, "done");
-        assert!(disk.written == piece.repeat(3 * HANDED) && disk.is_flushed);
+        for is_first in [false, true] {
+            let (sender, done) = channel();
+            let steps = Steps { left: 1000, sender, is_first };
+            let (mut disk, rooms) = (disk(usize::MAX), Rooms::of(STEP_BYTES));
+            let piece = bytes(HANDED_BYTES);
+            let (written, computed) =
+                write_beside(&mut disk, Some(Box::new(steps)), &rooms, |output| {
+                    for _ in 0..3 * HANDED {
+                        output.put(Piece::of(&piece)).unwrap();
+                    }
+                    output.flush().unwrap();
+                    done.recv().unwrap()
+                });
+            written.unwrap();
+            assert_eq!(computed, "done");
+            assert!(disk.written == piece.repeat(3 * HANDED) && disk.is_flushed);
+        }
     }
 
     #[test]
     fn what_is_to_be_done_in_between_ends_with_the_computation() {
-        let (mut disk, rooms) = (disk(usize::MAX), Rooms::of(STEP_BYTES));
-        let endless: InBetween = Box::new(|| true);
-        let (written, ()) = write_beside(&mut disk, Some(endless), &rooms, |output| {
-            output.put(Piece::of(b"some")).unwrap();
-            output.flush().unwrap();
-        });
-        written.unwrap();
-        assert_eq!(disk.written, b"some");
+        for is_first in [false, true] {
+            let (sender, _done) = channel();
+            let endless = Steps { left: usize::MAX, sender, is_first };
+            let (mut disk, rooms) = (disk(usize::MAX), Rooms::of(STEP_BYTES));
+            let piece = bytes(HANDED_BYTES);
+            let (written, ()) = write_beside(&mut disk, Some(Box::new(endless)), &rooms, |output| {
+                // More than can wait, so that somebody has to write it.
+                for _ in 0..3 * HANDED {
+                    output.put(Piece::of(&piece)).unwrap();
+                }
+                output.flush().unwrap();
+            });
+            written.unwrap();
+            assert!(disk.written == piece.repeat(3 * HANDED) && disk.is_flushed);
+        }
     }
 }
