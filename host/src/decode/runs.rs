@@ -90,10 +90,7 @@ fn first_error(done: Vec<Result<()>>) -> Result<()> {
 }
 
 /// Runs, as many at a time as one thread takes, with as many checksums as they have blocks.
-fn jobs<'j, 'a, 'o>(
-    runs: &'j mut [Run<'a, 'o>],
-    checksums: &'j mut [u64],
-) -> Vec<Job<'j, 'a, 'o>> {
+fn jobs<'j, 'a, 'o>(runs: &'j mut [Run<'a, 'o>], checksums: &'j mut [u64]) -> Vec<Job<'j, 'a, 'o>> {
     let bytes: usize = runs.iter().map(|run| run.out.len()).sum();
     let share = bytes / (JOBS_PER_THREAD * rayon::current_num_threads());
     let most_bytes = share.clamp(*BYTES_PER_JOB.start(), *BYTES_PER_JOB.end());
@@ -143,9 +140,7 @@ impl<'a, 'o> Job<'_, 'a, 'o> {
         for part in &mut parts {
             part.add_blocks(checks, &mut blocks)?;
         }
-        checkpoint
-            .block_decoders
-            .lend(|decoder| decoder.decode(&checkpoint.index, &mut blocks))?;
+        checkpoint.block_decoders.lend(|decoder| decoder.decode(&checkpoint.index, &mut blocks))?;
         self.each().try_for_each(|(run, checksums)| checks.compare(&run.tensor, checksums))
     }
 }

@@ -140,7 +140,8 @@ impl<W: Write> Line<W> {
     fn work(&self, mut in_between: Box<dyn InBetween>) {
         let mut has_more = true;
         loop {
-            let comes_first = has_more && in_between.is_behind(self.reached.load(Ordering::Relaxed));
+            let comes_first =
+                has_more && in_between.is_behind(self.reached.load(Ordering::Relaxed));
             if !comes_first && self.write_next() {
                 continue;
             }
@@ -449,13 +450,14 @@ mod tests {
             let endless = Steps { left: usize::MAX, sender, is_first };
             let (mut disk, rooms) = (disk(usize::MAX), Rooms::of(STEP_BYTES));
             let piece = bytes(HANDED_BYTES);
-            let (written, ()) = write_beside(&mut disk, Some(Box::new(endless)), &rooms, |output| {
-                // More than can wait, so that somebody has to write it.
-                for _ in 0..3 * HANDED {
-                    output.put(Piece::of(&piece)).unwrap();
-                }
-                output.flush().unwrap();
-            });
+            let (written, ()) =
+                write_beside(&mut disk, Some(Box::new(endless)), &rooms, |output| {
+                    // More than can wait, so that somebody has to write it.
+                    for _ in 0..3 * HANDED {
+                        output.put(Piece::of(&piece)).unwrap();
+                    }
+                    output.flush().unwrap();
+                });
             written.unwrap();
             assert!(disk.written == piece.repeat(3 * HANDED) && disk.is_flushed);
         }
