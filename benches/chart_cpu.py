@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws the CPU chart of docs/benchmarks.md from a result file of run_cpu.sh.
 
-    python3 benches/chart_cpu.py benches/results/2026-11-24-cpu-beside-peers-zen4-2.txt > docs/cpu.svg
+    python3 benches/chart_cpu.py benches/results/2026-11-30-cpu-beside-peers-xeon.txt > docs/cpu.svg
 """
 
 import re
