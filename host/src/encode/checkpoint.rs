@@ -183,13 +183,10 @@ fn encode_payload(
     if let Some(progress) = &options.progress {
         progress.start(file.len() as u64);
     }
-    let is_sent = digest.is_sent();
     let encode = || {
         let encoded = encode_tensors(file, header, options, rooms, sink)?;
-        if is_sent {
-            // Who hashes may have left some of it for later.
-            sink.flush()?;
-        }
+        // The disk takes the last of it while the index is made.
+        sink.flush()?;
         Ok(encoded)
     };
     let (original_sha256, (tables, tensors)) = digest.beside(file, encode)?;

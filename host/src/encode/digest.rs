@@ -32,11 +32,6 @@ impl Digest {
         if options.sha256 { Self::Ours } else { Self::Unwanted }
     }
 
-    /// Whether somebody else who has other things to do computes it.
-    pub(super) fn is_sent(&self) -> bool {
-        matches!(self, Self::Sent(_))
-    }
-
     /// Runs `encode`, meanwhile has `file` hashed, and returns what both have come to.
     pub(super) fn beside<R: Send>(
         self,

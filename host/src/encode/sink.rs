@@ -50,20 +50,11 @@ impl<'a> Sink<'a> {
         self.align()
     }
 
-    /// Writes the index and all that is waiting, and returns the bytes of the whole file.
+    /// Writes the index, and returns the bytes of the whole file.
     pub(super) fn finish(mut self, index: &Index) -> Result<u64> {
         let payload_bytes = self.payload();
         self.align()?;
-        // The disk takes what there is while the index is deflated.
-        let (level, path) = (self.deflate_level, self.path);
-        let encode = || encode_index(index, payload_bytes, level, path);
-        let (flushed, stored) = match rayon::current_thread_index() {
-            Some(_) => rayon::join(|| self.flush(), encode),
-            // Nobody of the pool is waiting for something to do.
-            None => (self.flush(), encode()),
-        };
-        flushed?;
-        let stored = stored?;
+        let stored = encode_index(index, payload_bytes, self.deflate_level, self.path)?;
         let footer = Footer {
             payload_bytes,
             index_offset: self.written,
@@ -83,7 +74,7 @@ impl<'a> Sink<'a> {
         self.output.reach(reached);
     }
 
-    /// Has everything written that was put before.
+    /// Has everything written that was put before, and the disk take it.
     pub(super) fn flush(&mut self) -> Result<()> {
         self.output.flush().map_err(|error| Error::io("write", self.path, error))
     }
