@@ -76,13 +76,16 @@ pub(crate) fn write_beside<R>(
         return (Ok(()), computed);
     };
     let line = Line::new(writer);
-    let computed = thread::scope(|scope| {
-        scope.spawn(|| line.work(in_between));
+    let (worked, computed) = thread::scope(|scope| {
+        let worker = scope.spawn(|| line.work(in_between));
         let bytes = Vec::with_capacity(HANDED_BYTES);
         let mut behind = Behind { rooms, bytes, made: 1, line: &line };
-        compute(&mut behind)
+        let computed = compute(&mut behind);
+        drop(behind);
+        (worker.join(), computed)
     });
-    (line.written(), computed)
+    let panicked = |_| Err(io::Error::other("the thread that writes panicked"));
+    (worked.map_or_else(panicked, |()| line.written()), computed)
 }
 
 /// What is handed over at a time.
@@ -138,6 +141,7 @@ impl<W: Write> Line<W> {
 
     /// Writes, and in between does something else, until everything is computed and written.
     fn work(&self, mut in_between: Box<dyn InBetween>) {
+        let guard = FailOnPanic(self);
         let mut has_more = true;
         loop {
             let comes_first =
@@ -152,9 +156,10 @@ impl<W: Write> Line<W> {
             let waiting = self.wait_while(|now| now.handed.is_empty() && !now.is_ended);
             has_more &= !waiting.is_ended;
             if waiting.is_ended && waiting.handed.is_empty() {
-                return;
+                break;
             }
         }
+        std::mem::forget(guard);
     }
 
     /// Writes what comes next. Returns whether there was something.
@@ -168,7 +173,7 @@ impl<W: Write> Line<W> {
         }
         bytes.clear();
         let mut waiting = self.waiting();
-        waiting.has_failed = writing.done.is_err();
+        waiting.has_failed |= writing.done.is_err();
         waiting.spares.push(bytes);
         self.tell(&waiting);
         true
@@ -177,12 +182,18 @@ impl<W: Write> Line<W> {
     /// Memory for the next bytes, which whoever asks writes others for if nobody else does.
     fn spare(&self) -> Vec<u8> {
         loop {
-            if let Some(spare) = self.waiting().spares.pop() {
+            let spare = {
+                let mut waiting = self.waiting();
+                // What is being written when that panics does not come back.
+                let lost = waiting.has_failed.then(Vec::new);
+                waiting.spares.pop().or(lost)
+            };
+            if let Some(spare) = spare {
                 return spare;
             }
             // If there is nothing to write, the last of it is being written.
             if !self.write_next() {
-                drop(self.wait_while(|now| now.spares.is_empty()));
+                drop(self.wait_while(|now| now.spares.is_empty() && !now.has_failed));
             }
         }
     }
@@ -210,6 +221,17 @@ impl<W: Write> Line<W> {
     /// How writing went.
     fn written(self) -> io::Result<()> {
         self.writing.into_inner().unwrap_or_else(PoisonError::into_inner).done
+    }
+}
+
+/// Lets nobody wait for what a thread that panicked would have written.
+struct FailOnPanic<'a, W: Write>(&'a Line<W>);
+
+impl<W: Write> Drop for FailOnPanic<'_, W> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting();
+        waiting.has_failed = true;
+        self.0.tell(&waiting);
     }
 }
 
@@ -404,6 +426,38 @@ mod tests {
             }
             assert_eq!(disk.written.len(), room);
         }
+    }
+
+    #[test]
+    fn a_panic_of_who_writes_ends_the_computation() {
+        /// Panics when a thread writes to it that is not this one.
+        struct Elsewhere(thread::ThreadId);
+
+        impl Write for Elsewhere {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                assert_eq!(thread::current().id(), self.0, "no good");
+                // Slow, so that the other thread has something to write.
+                thread::sleep(std::time::Duration::from_millis(1));
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let (mut writer, rooms) = (Elsewhere(thread::current().id()), Rooms::of(STEP_BYTES));
+        let piece = bytes(HANDED_BYTES);
+        let (written, error) = write_beside(&mut writer, nothing(true), &rooms, |output| {
+            // Ends because the other thread panics, or never.
+            loop {
+                if let Err(error) = output.put(Piece::of(&piece)) {
+                    return error;
+                }
+            }
+        });
+        assert_eq!(error.to_string(), "an earlier write has failed");
+        assert!(written.unwrap_err().to_string().contains("panicked"));
     }
 
     #[test]

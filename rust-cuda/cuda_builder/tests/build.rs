@@ -32,6 +32,7 @@ const SOURCE: &str = r#"
 pub unsafe extern "ptx-kernel" fn scale(values: *mut u32, index: usize) {
     let factors = [3, 5, 7];
     let factor = if cfg!(feature = "doubled") { 2 * factors[index] } else { factors[index] };
+    // SAFETY: the caller's promise.
     unsafe { *values = (*values).wrapping_mul(factor) };
 }
 
