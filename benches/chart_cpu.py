@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Draws the CPU chart of docs/benchmarks.md from a result file of run_cpu.sh.
+"""Draws the CPU chart of docs/benchmarks.md from result files of run_cpu.sh.
 
-    python3 benches/chart_cpu.py benches/results/2026-11-30-cpu-beside-peers-xeon.txt > docs/cpu.svg
+    python3 benches/chart_cpu.py benches/results/2026-11-30-cpu-beside-peers-xeon*.txt > docs/cpu.svg
 """
 
 import re
+import statistics
 import sys
 
 LINE = re.compile(r"^(\S+)\.safetensors\s+(.+?)\s+t1 ratio ([\d.]+)\s+enc\s+(\d+)\s+dec\s+(\d+)")
@@ -18,15 +19,16 @@ def colour(codec):
     return COLOURS.get(codec, other)
 
 
-def read(path):
-    """The best decode speed of each codec with one thread, file by file, in GB/s."""
+def read(paths):
+    """The median decode speed of each codec with one thread, file by file, in GB/s."""
     files = {}
-    for line in open(path, encoding="utf-8"):
-        if match := LINE.match(line):
-            name, codec, _, _, decode = match.groups()
-            speeds = files.setdefault(name, {})
-            speeds[codec] = max(speeds.get(codec, 0.0), int(decode) / 1000)
-    return files
+    for path in paths:
+        for line in open(path, encoding="utf-8"):
+            if match := LINE.match(line):
+                name, codec, _, _, decode = match.groups()
+                files.setdefault(name, {}).setdefault(codec, []).append(int(decode) / 1000)
+    median = lambda codecs: {codec: statistics.median(speeds) for codec, speeds in codecs.items()}
+    return {name: median(codecs) for name, codecs in files.items()}
 
 
 def draw(files):
@@ -51,4 +53,4 @@ def draw(files):
     )
 
 
-sys.stdout.write(draw(read(sys.argv[1])))
+sys.stdout.write(draw(read(sys.argv[1:])))
