@@ -60,7 +60,7 @@ fn encode(spec: &BlockSpec, classes: &Classes, elements: &[u8]) -> Vec<u8> {
     let length =
         encode_classed_block(spec, &none, &by_plane, elements, &mut scratch, &mut words, &mut out);
     out.truncate(length);
-    for level in Level::available() {
+    for level in Level::variants() {
         let mut other = vec![0x55; max_block_bytes(spec)];
         let (scratch, words) = (&mut scratch, &mut words);
         let length =
@@ -76,7 +76,7 @@ fn decode(spec: &BlockSpec, classes: &Classes, block: &[u8]) -> Result<Vec<u8>, 
     let mut out = vec![0x55; spec.decoded_bytes()];
     let none = [None; MAX_WIDTH];
     let result = decode_block(spec, &none, &by_plane, block, &mut scratch, &mut out);
-    for level in Level::available() {
+    for level in Level::variants() {
         let mut other = vec![0xAA; spec.decoded_bytes()];
         let (scratch, other) = (&mut scratch, &mut other[..]);
         assert_eq!(
@@ -181,7 +181,7 @@ fn a_flipped_bit_of_a_classed_block_gives_an_error_or_other_values() {
 fn vector_levels_leave_classed_blocks_to_the_reference() {
     let spec = specs(100)[0];
     let block = encode(&spec, &Classes::new(100), &weights(&spec));
-    for level in Level::available() {
+    for level in Level::variants() {
         let input = BlockInput { tables: [None; MAX_WIDTH], bytes: &block };
         let mut out = vec![0; spec.decoded_bytes()];
         assert!(!level.decode_blocks(&spec, [input], &mut [PieceBuffers::default()], [&mut out]));

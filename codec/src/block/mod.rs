@@ -23,7 +23,7 @@ use crate::rans::{DecodeTable, EncodeTable, Frequencies, MixedTables, OrdinalTab
 use crate::split::{ElementLayout, Width};
 
 /// How one plane of a block is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PlaneCoding {
     /// Its bytes, as they are.
     Raw,
@@ -63,7 +63,7 @@ impl PlaneCoding {
 }
 
 /// What a reader must know of a block before it reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BlockSpec {
     /// Width and rotation of the elements.
     pub layout: ElementLayout,

@@ -73,7 +73,7 @@ fn encode(spec: &BlockSpec, tables: &Tables, elements: &[u8]) -> Vec<u8> {
     let mut out = vec![0xAA; max_block_bytes(spec)];
     let length = encode_block(spec, &refs, elements, &mut scratch, &mut words, &mut out);
     out.truncate(length);
-    for level in Level::available() {
+    for level in Level::variants() {
         // Not what the level before has left, which might be right.
         scratch.fill(0x33);
         words.fill(0x3333);
@@ -101,7 +101,7 @@ fn decode(spec: &BlockSpec, tables: &Tables, block: &[u8]) -> Result<Vec<u8>, Bl
             .map(|()| out);
     let mut buffers = [PieceBuffers::default(), PieceBuffers::default()];
     let input = BlockInput { tables: refs, bytes: block };
-    for level in Level::available() {
+    for level in Level::variants() {
         let [mut one, mut two, mut three] = [(); 3].map(|()| vec![0x55; spec.decoded_bytes()]);
         let [first, _] = &mut buffers;
         let right = [
@@ -210,7 +210,7 @@ fn blocks_that_are_decoded_together_keep_apart() {
                 tables: core::array::from_fn(|plane| tables.decode[plane].as_ref()),
                 bytes: block,
             });
-            for level in Level::available() {
+            for level in Level::variants() {
                 for order in [[0, 1], [1, 0]] {
                     let mut outs = [(); 2].map(|()| vec![0x55; spec.decoded_bytes()]);
                     let mut buffers = [PieceBuffers::default(), PieceBuffers::default()];

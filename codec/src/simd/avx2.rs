@@ -15,9 +15,10 @@ use crate::pair::RankValues;
 use crate::rans::{DecodeTable, EncodeTable, PackedSymbol, TableEntry};
 use crate::split::ElementLayout;
 
-/// Lanes 0 to 7, 8 to 15, and so on.
+/// Lanes 0 to 7, 8 to 15, and so on. With `GATHERS`, table entries are looked up eight at a time, and
+/// otherwise one by one.
 #[derive(Clone, Copy)]
-pub(super) struct Registers([__m256i; 4]);
+pub(super) struct Registers<const GATHERS: bool = false>([__m256i; 4]);
 
 /// `task`, compiled for these instructions as far as it is inlined.
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
@@ -27,14 +28,14 @@ pub(super) fn run<R>(task: impl FnOnce() -> R) -> R {
 
 /// [`pieces::decode`], compiled for these instructions.
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-pub(super) fn decode_blocks<const B: usize>(
+pub(super) fn decode_blocks<const B: usize, const GATHERS: bool>(
     spec: &BlockSpec,
     blocks: [BlockInput<'_>; B],
     buffers: &mut [PieceBuffers; B],
     outs: [&mut [u8]; B],
 ) -> bool {
     // SAFETY: this function's instructions include those of `Registers`.
-    unsafe { pieces::decode::<Registers, B>(spec, blocks, buffers, outs) }
+    unsafe { pieces::decode::<Registers<GATHERS>, B>(spec, blocks, buffers, outs) }
 }
 
 /// For each set of lanes that take a word, which bytes of the next words each lane of eight takes; those of
@@ -188,7 +189,7 @@ impl PairTables {
     }
 }
 
-impl Lanes for Registers {
+impl<const GATHERS: bool> Lanes for Registers<GATHERS> {
     type SymbolTable = [PackedSymbol; ALPHABET];
     type PairTables = PairTables;
     type TwoStates = InTurn<Self, 2>;
@@ -223,7 +224,13 @@ impl Lanes for Registers {
         Self(self.0.map(|states| {
             let slots = _mm256_and_si256(states, slot);
             // SAFETY: each index is below the table's size.
-            unsafe { entries_at(table.as_ptr().cast(), slots) }
+            unsafe {
+                if GATHERS {
+                    _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), slots)
+                } else {
+                    entries_at(table.as_ptr().cast(), slots)
+                }
+            }
         }))
     }
 
@@ -507,8 +514,7 @@ impl Lanes for Registers {
     }
 }
 
-/// The numbers of `table` at the positions `at`, loaded one by one: AMD's gathers, and Intel's with the
-/// microcode against Downfall, are slower.
+/// The numbers of `table` at the positions `at`, loaded one by one, for processors whose gathers are slower.
 ///
 /// # Safety
 ///

@@ -7,7 +7,7 @@
 use core::arch::x86_64::*;
 use core::marker::PhantomData;
 
-use super::avx512::Registers;
+use super::avx512;
 use super::encode::Vectors;
 use super::lanes::{Lanes, STEP_WORD_BYTES, all_of};
 use crate::block::{BlockSpec, EncodeTables, Parts, PlaneClasses, encode_block_by};
@@ -19,6 +19,8 @@ const STEPS: usize = 4;
 /// Symbols that are put into order together at most: runs of 16.
 const MOST_SYMBOLS: usize = 16 * LANES;
 
+/// Encoding looks nothing up that there are two ways for.
+type Registers = avx512::Registers<false>;
 /// The states of a stream, two for each lane, in two registers each.
 type States = [[__m512i; 2]; 2];
 
@@ -117,7 +119,7 @@ fn encode_stream<'a>(
     assert!(all_have_slots, "a symbol without a slot in the table");
     let Encoder { states, end, words, .. } = encoder;
     // SAFETY: as above.
-    let states = states.map(|states| unsafe { Registers(states).to_array() });
+    let states = states.map(|states| unsafe { avx512::Registers::<false>(states).to_array() });
     EncodedStream { states, words: &words[end..] }
 }
 

@@ -51,9 +51,43 @@ pub struct Level(Kind);
 enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
-    Avx2,
+    Avx2(Tuning),
     #[cfg(target_arch = "x86_64")]
-    Avx512,
+    Avx512(Tuning),
+}
+
+/// Which of two ways to look entries up is the faster one. Both are right on every processor of a level.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "std"), allow(dead_code, reason = "only std knows what a processor has"))]
+enum Tuning {
+    /// AVX2 looks entries up one by one, AVX-512 in halves of a table.
+    Any,
+    /// AVX2 gathers entries, AVX-512 looks up in quarters of a table.
+    Intel,
+}
+
+#[cfg(all(any(test, feature = "std"), target_arch = "x86_64"))]
+impl Tuning {
+    const ALL: [Self; 2] = [Self::Any, Self::Intel];
+
+    /// For AVX2. Gathers are slow on AMD's processors, and on Intel's with the microcode against Downfall,
+    /// which those before AVX-VNNI came have.
+    fn for_avx2() -> Self {
+        let gathers = is_intel() && std::is_x86_feature_detected!("avxvnni");
+        if gathers { Self::Intel } else { Self::Any }
+    }
+
+    fn for_avx512() -> Self {
+        if is_intel() { Self::Intel } else { Self::Any }
+    }
+}
+
+#[cfg(all(any(test, feature = "std"), target_arch = "x86_64"))]
+fn is_intel() -> bool {
+    let vendor = core::arch::x86_64::__cpuid(0);
+    let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
+    name.as_flattened() == b"GenuineIntel"
 }
 
 impl Level {
@@ -66,7 +100,7 @@ impl Level {
     pub fn avx2() -> Option<Self> {
         #[cfg(all(any(test, feature = "std"), target_arch = "x86_64"))]
         if std::is_x86_feature_detected!("avx2") {
-            return Some(Self(Kind::Avx2));
+            return Some(Self(Kind::Avx2(Tuning::for_avx2())));
         }
         None
     }
@@ -82,7 +116,7 @@ impl Level {
             && std::is_x86_feature_detected!("avx512vbmi2")
             && std::is_x86_feature_detected!("avx512bitalg")
         {
-            return Some(Self(Kind::Avx512));
+            return Some(Self(Kind::Avx512(Tuning::for_avx512())));
         }
         None
     }
@@ -90,6 +124,19 @@ impl Level {
     /// The levels of this processor, the fastest first.
     pub fn available() -> impl Iterator<Item = Self> {
         [Self::avx512(), Self::avx2(), Some(Self::portable())].into_iter().flatten()
+    }
+
+    /// The same levels in every way that they can run in, whichever is the faster one here: for tests.
+    pub fn variants() -> impl Iterator<Item = Self> {
+        Self::available()
+            .flat_map(|level| match level.0 {
+                #[cfg(all(any(test, feature = "std"), target_arch = "x86_64"))]
+                Kind::Avx2(_) => Tuning::ALL.map(|tuning| Some(Self(Kind::Avx2(tuning)))),
+                #[cfg(all(any(test, feature = "std"), target_arch = "x86_64"))]
+                Kind::Avx512(_) => Tuning::ALL.map(|tuning| Some(Self(Kind::Avx512(tuning)))),
+                _ => [Some(level), None],
+            })
+            .flatten()
     }
 
     /// The fastest level of this processor.
@@ -102,9 +149,9 @@ impl Level {
         match self.0 {
             Kind::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => "avx2",
+            Kind::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => "avx512",
+            Kind::Avx512(_) => "avx512",
         }
     }
 
@@ -117,10 +164,10 @@ impl Level {
             Kind::Portable => task(),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is made only where the processor has its instructions.
-            Kind::Avx2 => unsafe { avx2::run(task) },
+            Kind::Avx2(_) => unsafe { avx2::run(task) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Kind::Avx512 => unsafe { avx512::run(task) },
+            Kind::Avx512(_) => unsafe { avx512::run(task) },
         }
     }
 
@@ -129,7 +176,7 @@ impl Level {
     pub const fn gains_by_two(self, states_per_lane: usize) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => true,
+            Kind::Avx512(_) => true,
             _ => states_per_lane == 1,
         }
     }
@@ -160,10 +207,20 @@ impl Level {
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is made only where the processor has its instructions.
-            Kind::Avx2 => unsafe { avx2::decode_blocks(spec, blocks, buffers, outs) },
+            Kind::Avx2(tuning) => unsafe {
+                match tuning {
+                    Tuning::Any => avx2::decode_blocks::<B, false>(spec, blocks, buffers, outs),
+                    Tuning::Intel => avx2::decode_blocks::<B, true>(spec, blocks, buffers, outs),
+                }
+            },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Kind::Avx512 => unsafe { avx512::decode_blocks(spec, blocks, buffers, outs) },
+            Kind::Avx512(tuning) => unsafe {
+                match tuning {
+                    Tuning::Any => avx512::decode_blocks::<B, false>(spec, blocks, buffers, outs),
+                    Tuning::Intel => avx512::decode_blocks::<B, true>(spec, blocks, buffers, outs),
+                }
+            },
         }
     }
 
@@ -187,12 +244,12 @@ impl Level {
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is made only where the processor has its instructions.
-            Kind::Avx2 => unsafe {
+            Kind::Avx2(_) => unsafe {
                 avx2::encode_block(spec, tables, elements, scratch, words, out)
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Kind::Avx512 => unsafe {
+            Kind::Avx512(_) => unsafe {
                 encode_avx512::encode_block(spec, tables, elements, scratch, words, out)
             },
         }
@@ -216,10 +273,12 @@ impl Level {
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is made only where the processor has its instructions.
-            Kind::Avx2 => unsafe { avx2::decode_classed_block(spec, tables, block, scratch, out) },
+            Kind::Avx2(_) => unsafe {
+                avx2::decode_classed_block(spec, tables, block, scratch, out)
+            },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Kind::Avx512 => unsafe {
+            Kind::Avx512(_) => unsafe {
                 avx512::decode_classed_block(spec, tables, block, scratch, out)
             },
         }
@@ -246,10 +305,12 @@ impl Level {
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is made only where the processor has its instructions.
-            Kind::Avx2 => unsafe { avx2::symbols(layout, coded, ranks, elements, planes, symbols) },
+            Kind::Avx2(_) => unsafe {
+                avx2::symbols(layout, coded, ranks, elements, planes, symbols)
+            },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Kind::Avx512 => unsafe {
+            Kind::Avx512(_) => unsafe {
                 avx512::symbols(layout, coded, ranks, elements, planes, symbols)
             },
         }

@@ -27,19 +27,23 @@ pub(super) const MAX_GROUP_SYMBOLS: usize = BYTES_RUN * LANES;
 ///
 /// All functions may be called only on a processor that has the instructions of `L`.
 pub(super) trait StreamStates<L>: Copy {
+    /// Whether [`StreamStates::four_steps`] can look rotated elements up as they are to be in the output.
+    const TURNS: bool = false;
+
     /// `states` in this form; of use is the first for one state per lane, and both for two.
     unsafe fn new(states: [L; 2]) -> Self;
 
     /// What [`StreamStates::new`] was given, as it is by now.
     unsafe fn into_lanes(self) -> [L; 2];
 
-    /// Four steps of each stream: their symbols, the first step's in the lowest byte of each lane.
-    /// Moves `words` on by what was taken.
+    /// Four steps of each stream: their symbols, the first step's in the lowest byte of each lane, and
+    /// rotated right by one bit with `TURNED`, which [`StreamStates::TURNS`] allows. Moves `words` on by what
+    /// was taken.
     ///
     /// # Safety
     ///
     /// [`WINDOW`] bytes can be read at each of `words`.
-    unsafe fn four_steps<const B: usize>(
+    unsafe fn four_steps<const B: usize, const TURNED: bool>(
         states: &mut [Self; B],
         tables: [&DecodeTables; B],
         words: &mut [*const u8; B],
@@ -232,6 +236,28 @@ pub(super) unsafe fn decode_bytes<L: Lanes, const B: usize>(
 /// [`decode_bytes`] for states of the form `T`.
 #[inline(always)]
 unsafe fn decode_runs_of_bytes<L: Lanes, T: StreamStates<L>, const B: usize>(
+    streams: [&mut Stream<'_, L>; B],
+    outs: [&mut [u8]; B],
+    rotated: bool,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if rotated && T::TURNS {
+            decode_groups_of_bytes::<L, T, B, true>(streams, outs, rotated);
+        } else {
+            decode_groups_of_bytes::<L, T, B, false>(streams, outs, rotated);
+        }
+    }
+}
+
+/// [`decode_bytes`] for states of the form `T`, with symbols looked up rotated back where `TURNED`.
+#[inline(always)]
+unsafe fn decode_groups_of_bytes<
+    L: Lanes,
+    T: StreamStates<L>,
+    const B: usize,
+    const TURNED: bool,
+>(
     mut streams: [&mut Stream<'_, L>; B],
     mut outs: [&mut [u8]; B],
     rotated: bool,
@@ -247,16 +273,20 @@ unsafe fn decode_runs_of_bytes<L: Lanes, T: StreamStates<L>, const B: usize>(
         // SAFETY: the caller's promise.
         unsafe {
             let mut next = |carried| {
-                decode_quarter::<L, T, B>(&streams, &mut states, &mut taken, &mut padded, carried)
+                let (states, taken, padded) = (&mut states, &mut taken, &mut padded);
+                decode_quarter::<L, T, B, TURNED>(&streams, states, taken, padded, carried)
             };
             let (first, second, third) = (next(false), next(false), next(false));
             let fourth = next(carried);
             for (b, out) in outs.iter_mut().enumerate() {
                 let mut quarters = [first[b], second[b], third[b], fourth[b]];
-                if rotated {
+                if rotated && !TURNED {
                     for symbols in &mut quarters {
                         *symbols = symbols.unrotate();
                     }
+                } else if rotated && carried {
+                    // Those that states carry have not been looked up.
+                    quarters[3] = quarters[3].unrotate();
                 }
                 L::store_runs_of_16(quarters, all_of_mut(&mut out[start..start + UNIT]));
             }
@@ -284,8 +314,10 @@ unsafe fn decode_runs<L: Lanes, T: StreamStates<L>, const B: usize, const RUN: u
     for start in (0..outs[0].len() - outs[0].len() % unit).step_by(unit) {
         // SAFETY: the caller's promise.
         unsafe {
-            let mut next =
-                || decode_quarter::<L, T, B>(&streams, &mut states, &mut taken, &mut padded, false);
+            let mut next = || {
+                let (states, taken, padded) = (&mut states, &mut taken, &mut padded);
+                decode_quarter::<L, T, B, false>(&streams, states, taken, padded, false)
+            };
             let first = next();
             let second = if RUN > 4 { next() } else { first };
             for (b, out) in outs.iter_mut().enumerate() {
@@ -313,7 +345,7 @@ unsafe fn decode_runs<L: Lanes, T: StreamStates<L>, const B: usize, const RUN: u
 
 /// Four steps of each stream, or with `carried` what [`StreamStates::last_steps`] does.
 #[inline(always)]
-unsafe fn decode_quarter<L: Lanes, T: StreamStates<L>, const B: usize>(
+unsafe fn decode_quarter<L: Lanes, T: StreamStates<L>, const B: usize, const TURNED: bool>(
     streams: &[&mut Stream<'_, L>; B],
     states: &mut [T; B],
     taken: &mut [usize; B],
@@ -330,7 +362,7 @@ unsafe fn decode_quarter<L: Lanes, T: StreamStates<L>, const B: usize>(
         let symbols = if carried {
             T::last_steps(states, tables, &mut words)
         } else {
-            T::four_steps(states, tables, &mut words)
+            T::four_steps::<B, TURNED>(states, tables, &mut words)
         };
         for b in 0..B {
             taken[b] += words[b].offset_from_unsigned(windows[b]);
@@ -351,7 +383,7 @@ impl<L: Lanes, const S: usize> StreamStates<L> for InTurn<L, S> {
     }
 
     #[inline(always)]
-    unsafe fn four_steps<const B: usize>(
+    unsafe fn four_steps<const B: usize, const TURNED: bool>(
         states: &mut [Self; B],
         tables: [&DecodeTables; B],
         words: &mut [*const u8; B],

@@ -56,7 +56,7 @@ impl Width {
 }
 
 /// How the bits of an element lie before it is cut into planes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ElementLayout {
     /// Bytes of an element.
     pub width: Width,

@@ -212,6 +212,11 @@ impl JoinedTables {
 }
 
 impl<'a> Block<'a> {
+    /// What is equal for blocks that are decoded together, if anything is.
+    pub(super) fn kind(&self) -> Option<(bool, BlockSpec)> {
+        Some((self.is_tiled(), spec_of(self.tensor, self.plan, self.out.len())?))
+    }
+
     fn is_tiled(&self) -> bool {
         self.plan.tiling != TilingRecord::None
     }

@@ -13,9 +13,9 @@ use crate::hash::of_blocks;
 /// Blocks that a thread takes at a time: enough for two at once, few enough that all threads have
 /// some.
 const BLOCKS_PER_JOB: usize = 4;
-/// Small ones are taken as many at a time as have so many decoded bytes: no more than what each thread has
-/// several of.
-const BYTES_PER_JOB: RangeInclusive<usize> = 32 << 10..=1 << 20;
+/// Small runs are taken as many at a time as have so many decoded bytes: no more than what each thread has
+/// several of, and enough that few blocks are left without another of their kind.
+const BYTES_PER_JOB: RangeInclusive<usize> = 32 << 10..=4 << 20;
 /// Jobs of small blocks for each thread.
 const JOBS_PER_THREAD: usize = 4;
 
@@ -132,7 +132,8 @@ impl<'a, 'o> Job<'_, 'a, 'o> {
         })
     }
 
-    /// Decodes the blocks of all runs one after the other. An error does not say which is the first.
+    /// Decodes the blocks of all runs, those of the same kind one after the other. An error does not say which
+    /// is the first.
     fn decode_together(&mut self, checkpoint: &Checkpoint, checks: Checks) -> Result<()> {
         let mut blocks = Vec::with_capacity(self.checksums.len());
         let mut parts = Vec::with_capacity(self.runs.len());
@@ -140,6 +141,8 @@ impl<'a, 'o> Job<'_, 'a, 'o> {
         for part in &mut parts {
             part.add_blocks(checks, &mut blocks)?;
         }
+        // Two of the same kind are decoded together, of whichever tensors they are.
+        blocks.sort_by_cached_key(Block::kind);
         checkpoint.block_decoders.lend(|decoder| decoder.decode(&checkpoint.index, &mut blocks))?;
         self.each().try_for_each(|(run, checksums)| checks.compare(&run.tensor, checksums))
     }

@@ -17,7 +17,7 @@ const HIGH_BYTES: __mmask64 = 0xAAAA_AAAA_AAAA_AAAA;
 
 /// The states of a stream with two per lane.
 #[derive(Clone, Copy)]
-pub(in super::super) struct States([Halves; 2]);
+pub(in super::super) struct States<const QUARTERS: bool>([Halves; 2]);
 
 /// A state of each lane.
 #[derive(Clone, Copy)]
@@ -26,10 +26,12 @@ struct Halves {
     high: __m512i,
 }
 
-impl StreamStates<Registers> for States {
+impl<const QUARTERS: bool> StreamStates<Registers<QUARTERS>> for States<QUARTERS> {
+    const TURNS: bool = true;
+
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
-    unsafe fn new(states: [Registers; 2]) -> Self {
+    unsafe fn new(states: [Registers<QUARTERS>; 2]) -> Self {
         Self(states.map(|Registers([first, second])| {
             let (even, odd) = (words(&const { every_other(0) }), words(&const { every_other(1) }));
             Halves {
@@ -41,22 +43,22 @@ impl StreamStates<Registers> for States {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
-    unsafe fn into_lanes(self) -> [Registers; 2] {
+    unsafe fn into_lanes(self) -> [Registers<QUARTERS>; 2] {
         self.0.map(|Halves { low, high }| alternate_words(low, high))
     }
 
     #[inline(always)]
-    unsafe fn four_steps<const B: usize>(
+    unsafe fn four_steps<const B: usize, const TURNED: bool>(
         states: &mut [Self; B],
         tables: [&DecodeTables; B],
         words: &mut [*const u8; B],
-    ) -> [Registers; B] {
+    ) -> [Registers<QUARTERS>; B] {
         // SAFETY: the caller's promise.
         unsafe {
             if tables.iter().all(|tables| tables.ordinals.small) {
-                four_steps_each::<B, true>(states, tables, words)
+                four_steps_each::<QUARTERS, B, TURNED, true>(states, tables, words)
             } else {
-                four_steps_each::<B, false>(states, tables, words)
+                four_steps_each::<QUARTERS, B, TURNED, false>(states, tables, words)
             }
         }
     }
@@ -66,11 +68,11 @@ impl StreamStates<Registers> for States {
         states: &mut [Self; B],
         _tables: [&DecodeTables; B],
         _words: &mut [*const u8; B],
-    ) -> [Registers; B] {
+    ) -> [Registers<QUARTERS>; B] {
         // SAFETY: the caller's promise. All four symbols of the quarter are carried.
         states.each_ref().map(|states| unsafe {
             let none = Registers([_mm512_setzero_si512(); 2]);
-            add_carried::<Registers, 2>(none, states.into_lanes())
+            add_carried::<Registers<QUARTERS>, 2>(none, states.into_lanes())
         })
     }
 }
@@ -82,15 +84,20 @@ impl StreamStates<Registers> for States {
 ///
 /// See [`StreamStates::four_steps`].
 #[inline(always)]
-unsafe fn four_steps_each<const B: usize, const SMALL: bool>(
-    states: &mut [States; B],
+unsafe fn four_steps_each<
+    const QUARTERS: bool,
+    const B: usize,
+    const TURNED: bool,
+    const SMALL: bool,
+>(
+    states: &mut [States<QUARTERS>; B],
     tables: [&DecodeTables; B],
     words: &mut [*const u8; B],
-) -> [Registers; B] {
+) -> [Registers<QUARTERS>; B] {
     // SAFETY: the caller's promise; each call takes at most half of the bytes.
     unsafe {
-        let first = two_steps_each::<B, SMALL>(states, tables, words);
-        let second = two_steps_each::<B, SMALL>(states, tables, words);
+        let first = two_steps_each::<QUARTERS, B, TURNED, SMALL>(states, tables, words);
+        let second = two_steps_each::<QUARTERS, B, TURNED, SMALL>(states, tables, words);
         let mut symbols = [Registers([_mm512_setzero_si512(); 2]); B];
         for b in 0..B {
             symbols[b] = alternate_words(first[b], second[b]);
@@ -105,8 +112,13 @@ unsafe fn four_steps_each<const B: usize, const SMALL: bool>(
 ///
 /// What two steps take can be read at each of `words`; see also [`StreamStates`].
 #[inline(always)]
-unsafe fn two_steps_each<const B: usize, const SMALL: bool>(
-    states: &mut [States; B],
+unsafe fn two_steps_each<
+    const QUARTERS: bool,
+    const B: usize,
+    const TURNED: bool,
+    const SMALL: bool,
+>(
+    states: &mut [States<QUARTERS>; B],
     tables: [&DecodeTables; B],
     words: &mut [*const u8; B],
 ) -> [__m512i; B] {
@@ -115,7 +127,7 @@ unsafe fn two_steps_each<const B: usize, const SMALL: bool>(
     for b in 0..B {
         let [first, second] = states[b].0;
         // SAFETY: the caller's promise.
-        symbols[b] = unsafe { ordinals(&tables[b].ordinals, first.low, second.low) };
+        symbols[b] = unsafe { ordinals::<QUARTERS>(&tables[b].ordinals, first.low, second.low) };
     }
     keep_in_turn();
     // SAFETY: the caller's promise.
@@ -127,8 +139,10 @@ unsafe fn two_steps_each<const B: usize, const SMALL: bool>(
         }
     }
     for b in 0..B {
+        let OrdinalTable { symbols: straight, turned, .. } = &tables[b].ordinals;
         // SAFETY: the caller's promise.
-        symbols[b] = unsafe { translate(&tables[b].ordinals.symbols, symbols[b]) };
+        symbols[b] =
+            unsafe { translate::<QUARTERS>(if TURNED { turned } else { straight }, symbols[b]) };
     }
     symbols
 }
@@ -139,8 +153,8 @@ unsafe fn two_steps_each<const B: usize, const SMALL: bool>(
 ///
 /// See [`two_steps_each`].
 #[inline(always)]
-unsafe fn steps_each<const B: usize>(
-    states: &mut [States; B],
+unsafe fn steps_each<const QUARTERS: bool, const B: usize>(
+    states: &mut [States<QUARTERS>; B],
     tables: [&DecodeTables; B],
     ordinals: [__m512i; B],
     words: &mut [*const u8; B],
@@ -150,7 +164,7 @@ unsafe fn steps_each<const B: usize>(
         // SAFETY: the caller's promise; both steps of a stream take at most what can be read.
         states[b] = unsafe {
             let [first_entries, second_entries] =
-                entries(&tables[b].ordinals, ordinals[b], first.low, second.low);
+                entries::<QUARTERS>(&tables[b].ordinals, ordinals[b], first.low, second.low);
             let first = step(first, first_entries, &mut words[b]);
             States([first, step(second, second_entries, &mut words[b])])
         };
@@ -166,8 +180,8 @@ unsafe fn steps_each<const B: usize>(
 ///
 /// See [`two_steps_each`].
 #[inline(always)]
-unsafe fn small_steps_each<const B: usize>(
-    states: &mut [States; B],
+unsafe fn small_steps_each<const QUARTERS: bool, const B: usize>(
+    states: &mut [States<QUARTERS>; B],
     tables: [&DecodeTables; B],
     ordinals: [__m512i; B],
     words: &mut [*const u8; B],
@@ -178,7 +192,8 @@ unsafe fn small_steps_each<const B: usize>(
     for b in 0..B {
         let (table, States([one, two])) = (&tables[b].ordinals, states[b]);
         // SAFETY: the caller's promise.
-        [first[b], second[b]] = unsafe { small_entries(table, ordinals[b], one.low, two.low) };
+        [first[b], second[b]] =
+            unsafe { small_entries::<QUARTERS>(table, ordinals[b], one.low, two.low) };
     }
     // Both steps of a stream take at most what can be read.
     for b in 0..B {
@@ -214,22 +229,25 @@ impl Entries {
 /// ordinals are one after the other.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
-fn entries(
+fn entries<const QUARTERS: bool>(
     table: &OrdinalTable,
     ordinals: __m512i,
     first: __m512i,
     second: __m512i,
 ) -> [Entries; 2] {
-    let high = translate(&table.high, ordinals);
-    let begin_low = translate(&table.first_low, ordinals);
-    let low = translate(&table.frequency_low, ordinals);
+    let high = translate::<QUARTERS>(&table.high, ordinals);
+    let begin_low = translate::<QUARTERS>(&table.first_low, ordinals);
+    let low = translate::<QUARTERS>(&table.frequency_low, ordinals);
     let frequency_high = _mm512_and_si512(_mm512_srli_epi16::<4>(high), _mm512_set1_epi8(0xF));
     // The difference is rid of what is above a slot, in the states as in `high`.
     let slot = _mm512_set1_epi16(TABLE_SIZE as i16 - 1);
     [
         Entries {
-            frequencies: join_low(low, frequency_high),
-            offsets: _mm512_and_si512(_mm512_sub_epi16(first, join_low(begin_low, high)), slot),
+            frequencies: join_low::<QUARTERS>(low, frequency_high),
+            offsets: _mm512_and_si512(
+                _mm512_sub_epi16(first, join_low::<QUARTERS>(begin_low, high)),
+                slot,
+            ),
         },
         Entries {
             frequencies: join_high(low, frequency_high),
@@ -241,15 +259,18 @@ fn entries(
 /// [`entries`] of a table that is [`OrdinalTable::small`]: bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
-fn small_entries(
+fn small_entries<const QUARTERS: bool>(
     table: &OrdinalTable,
     ordinals: __m512i,
     first: __m512i,
     second: __m512i,
 ) -> [Entries; 2] {
     let low = _mm512_set1_epi16(0xFF);
-    let frequencies = translate(&table.frequency_low, ordinals);
-    let offsets = _mm512_sub_epi8(join_low(first, second), translate(&table.first_low, ordinals));
+    let frequencies = translate::<QUARTERS>(&table.frequency_low, ordinals);
+    let offsets = _mm512_sub_epi8(
+        join_low::<QUARTERS>(first, second),
+        translate::<QUARTERS>(&table.first_low, ordinals),
+    );
     [
         Entries {
             frequencies: _mm512_and_si512(frequencies, low),
@@ -265,23 +286,42 @@ fn small_entries(
 /// The ordinals of the slots that the low halves of two states select, one after the other.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
-fn ordinals(table: &OrdinalTable, first: __m512i, second: __m512i) -> __m512i {
-    const AFTER_BUCKET: u32 = u8::BITS - BUCKET_BITS;
-    let buckets = _mm512_mask_mov_epi8(
-        _mm512_srli_epi16::<BUCKET_BITS>(first),
-        HIGH_BYTES,
-        _mm512_slli_epi16::<AFTER_BUCKET>(second),
-    );
+fn ordinals<const QUARTERS: bool>(
+    table: &OrdinalTable,
+    first: __m512i,
+    second: __m512i,
+) -> __m512i {
+    let buckets = if QUARTERS {
+        // Eight bits of each word from the slot's fifth on, for bytes at even places from one register and at
+        // odd ones from the other: an operation less.
+        const { assert!(BUCKET_BITS == 4) };
+        let windows = _mm512_set1_epi64(0x3434_2424_1414_0404);
+        let of_first = _mm512_multishift_epi64_epi8(windows, first);
+        _mm512_mask_multishift_epi64_epi8(of_first, HIGH_BYTES, windows, second)
+    } else {
+        const AFTER_BUCKET: u32 = u8::BITS - BUCKET_BITS;
+        _mm512_mask_mov_epi8(
+            _mm512_srli_epi16::<BUCKET_BITS>(first),
+            HIGH_BYTES,
+            _mm512_slli_epi16::<AFTER_BUCKET>(second),
+        )
+    };
     // For each of a bucket's slots, the bits up to it: of the first eight, and of the last.
     let up_to_first = _mm512_set4_epi32(-1, -1, 0xFF7F_3F1F_u32 as i32, 0x0F07_0301);
     let up_to_last = _mm512_set4_epi32(0xFF7F_3F1F_u32 as i32, 0x0F07_0301, 0, 0);
-    let at = _mm512_and_si512(join_low(first, second), _mm512_set1_epi8((1 << BUCKET_BITS) - 1));
+    let at = _mm512_and_si512(
+        join_low::<QUARTERS>(first, second),
+        _mm512_set1_epi8((1 << BUCKET_BITS) - 1),
+    );
     let count = |begins, up_to| {
         let up_to = _mm512_shuffle_epi8(up_to, at);
-        _mm512_popcnt_epi8(_mm512_and_si512(translate(begins, buckets), up_to))
+        _mm512_popcnt_epi8(_mm512_and_si512(translate::<QUARTERS>(begins, buckets), up_to))
     };
     let [first_begins, last_begins] = &table.begins;
-    let begun = _mm512_add_epi8(translate(&table.begun, buckets), count(first_begins, up_to_first));
+    let begun = _mm512_add_epi8(
+        translate::<QUARTERS>(&table.begun, buckets),
+        count(first_begins, up_to_first),
+    );
     _mm512_add_epi8(begun, count(last_begins, up_to_last))
 }
 
@@ -321,8 +361,13 @@ unsafe fn step(state: Halves, entries: Entries, words: &mut *const u8) -> Halves
 /// The words whose low bytes are those of `a`'s words, and whose high bytes are those of `b`'s.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
-fn join_low(a: __m512i, b: __m512i) -> __m512i {
-    _mm512_mask_mov_epi8(a, HIGH_BYTES, _mm512_slli_epi16::<8>(b))
+fn join_low<const QUARTERS: bool>(a: __m512i, b: __m512i) -> __m512i {
+    if QUARTERS {
+        let low = _mm512_set4_epi32(0x0E0E_0C0C, 0x0A0A_0808, 0x0606_0404, 0x0202_0000);
+        _mm512_mask_shuffle_epi8(a, HIGH_BYTES, b, low)
+    } else {
+        _mm512_mask_mov_epi8(a, HIGH_BYTES, _mm512_slli_epi16::<8>(b))
+    }
 }
 
 /// The same with the high bytes of `a`'s and `b`'s words.
@@ -335,7 +380,7 @@ fn join_high(a: __m512i, b: __m512i) -> __m512i {
 /// Lanes whose low words are those of `a`, and whose high words are those of `b`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
-fn alternate_words(a: __m512i, b: __m512i) -> Registers {
+fn alternate_words<const QUARTERS: bool>(a: __m512i, b: __m512i) -> Registers<QUARTERS> {
     let (low, high) = (words(&const { in_turn(0) }), words(&const { in_turn(16) }));
     Registers([_mm512_permutex2var_epi16(a, low, b), _mm512_permutex2var_epi16(a, high, b)])
 }
