@@ -6,7 +6,7 @@ use super::encode;
 use super::lanes::{ENCODE_TABLE_STRIDE, Lanes, NO_RANK};
 use super::mixed;
 use super::pieces::{self, BlockInput, PieceBuffers};
-use super::stream::InTurn;
+use super::stream::{Pipelined, keep_in_turn};
 use crate::block::{BlockError, BlockSpec, BlockTables, EncodeTables, PlaneClasses, PlaneCoding};
 use crate::constants::{
     ALPHABET, ESCAPE_SYMBOL, LANES, PROBABILITY_BITS, RANKS, TABLE_SIZE, WORD_BITS,
@@ -192,7 +192,7 @@ impl PairTables {
 impl<const GATHERS: bool> Lanes for Registers<GATHERS> {
     type SymbolTable = [PackedSymbol; ALPHABET];
     type PairTables = PairTables;
-    type TwoStates = InTurn<Self, 2>;
+    type TwoStates = Pipelined<Self>;
     type FourSymbols = Self;
 
     #[inline]
@@ -220,18 +220,7 @@ impl<const GATHERS: bool> Lanes for Registers<GATHERS> {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn look_up(self, table: &[TableEntry; TABLE_SIZE]) -> Self {
-        let slot = _mm256_set1_epi32(TABLE_SIZE as i32 - 1);
-        Self(self.0.map(|states| {
-            let slots = _mm256_and_si256(states, slot);
-            // SAFETY: each index is below the table's size.
-            unsafe {
-                if GATHERS {
-                    _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), slots)
-                } else {
-                    entries_at(table.as_ptr().cast(), slots)
-                }
-            }
-        }))
+        Self(self.0.map(|states| look_up::<GATHERS>(states, table)))
     }
 
     #[inline]
@@ -257,24 +246,32 @@ impl<const GATHERS: bool> Lanes for Registers<GATHERS> {
     ) -> usize {
         let mut taken = 0;
         for ((states, symbols), entries) in self.0.iter_mut().zip(&mut symbols.0).zip(entries.0) {
-            *symbols = add_symbols::<AT>(*symbols, entries);
-            let next = advance(*states, entries);
-            // A state is below the lower bound where its high word is zero.
-            let high = _mm256_srli_epi32::<{ WORD_BITS as i32 }>(next);
-            let takers = _mm256_cmpeq_epi32(high, _mm256_setzero_si256());
-            let set = _mm256_movemask_ps(_mm256_castsi256_ps(takers)) as usize & 0xFF;
-            // SAFETY: 16 bytes, after at most 48 that the lanes before took.
-            let words = unsafe { _mm_loadu_si128(words.add(taken).cast()) };
-            // SAFETY: a row has 16 bytes.
-            let order = unsafe { _mm_loadu_si128(WORDS_OF_LANES[set].as_ptr().cast()) };
-            let words = _mm256_cvtepu16_epi32(_mm_shuffle_epi8(words, order));
-            // The states are ready before the words are. Shifting each lane by its own number of bits is
-            // one operation, where a blend is up to three.
-            let bits = _mm256_and_si256(takers, _mm256_set1_epi32(WORD_BITS as i32));
-            *states = _mm256_or_si256(_mm256_sllv_epi32(next, bits), words);
-            taken += 2 * set.count_ones() as usize;
+            // SAFETY: as many bytes can be read, after at most 48 that the lanes before took.
+            taken += unsafe { step::<AT>(states, entries, words.add(taken), symbols) };
         }
         taken
+    }
+
+    #[inline(always)]
+    unsafe fn step_beside<const AT: u32>(
+        &mut self,
+        entries: Self,
+        words: *const u8,
+        symbols: &mut Self,
+        (others, table): (Self, &[TableEntry; TABLE_SIZE]),
+    ) -> (usize, Self) {
+        let mut taken = 0;
+        let mut of_others = entries;
+        for (part, of_others) in of_others.0.iter_mut().enumerate() {
+            let (states, symbols) = (&mut self.0[part], &mut symbols.0[part]);
+            // SAFETY: the caller's promise; see `step`.
+            unsafe {
+                *of_others = look_up::<GATHERS>(others.0[part], table);
+                taken += step::<AT>(states, entries.0[part], words.add(taken), symbols);
+            }
+            keep_in_turn();
+        }
+        (taken, of_others)
     }
 
     #[inline]
@@ -512,6 +509,52 @@ impl<const GATHERS: bool> Lanes for Registers<GATHERS> {
             store(_mm256_shuffle_epi8(ranks, both), out);
         }
     }
+}
+
+/// The entries that eight states select of `table`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn look_up<const GATHERS: bool>(states: __m256i, table: &[TableEntry; TABLE_SIZE]) -> __m256i {
+    let slots = _mm256_and_si256(states, _mm256_set1_epi32(TABLE_SIZE as i32 - 1));
+    // SAFETY: each index is below the table's size.
+    unsafe {
+        if GATHERS {
+            _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), slots)
+        } else {
+            entries_at(table.as_ptr().cast(), slots)
+        }
+    }
+}
+
+/// [`Lanes::step`] of eight lanes.
+///
+/// # Safety
+///
+/// 16 bytes can be read at `words`.
+#[inline]
+#[target_feature(enable = "avx2,popcnt")]
+unsafe fn step<const AT: u32>(
+    states: &mut __m256i,
+    entries: __m256i,
+    words: *const u8,
+    symbols: &mut __m256i,
+) -> usize {
+    *symbols = add_symbols::<AT>(*symbols, entries);
+    let next = advance(*states, entries);
+    // A state is below the lower bound where its high word is zero.
+    let high = _mm256_srli_epi32::<{ WORD_BITS as i32 }>(next);
+    let takers = _mm256_cmpeq_epi32(high, _mm256_setzero_si256());
+    let set = _mm256_movemask_ps(_mm256_castsi256_ps(takers)) as usize & 0xFF;
+    // SAFETY: the caller's promise.
+    let words = unsafe { _mm_loadu_si128(words.cast()) };
+    // SAFETY: a row has 16 bytes.
+    let order = unsafe { _mm_loadu_si128(WORDS_OF_LANES[set].as_ptr().cast()) };
+    let words = _mm256_cvtepu16_epi32(_mm_shuffle_epi8(words, order));
+    // The states are ready before the words are. Shifting each lane by its own number of bits is
+    // one operation, where a blend is up to three.
+    let bits = _mm256_and_si256(takers, _mm256_set1_epi32(WORD_BITS as i32));
+    *states = _mm256_or_si256(_mm256_sllv_epi32(next, bits), words);
+    2 * set.count_ones() as usize
 }
 
 /// The numbers of `table` at the positions `at`, loaded one by one, for processors whose gathers are slower.

@@ -80,6 +80,27 @@ pub(super) trait Lanes: Copy {
         symbols: &mut Self,
     ) -> usize;
 
+    /// [`Lanes::step`], and beside it [`Lanes::look_up`] of `others`: a processor does one while the other
+    /// waits.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Lanes::step`].
+    #[inline(always)]
+    unsafe fn step_beside<const AT: u32>(
+        &mut self,
+        entries: Self,
+        words: *const u8,
+        symbols: &mut Self,
+        (others, table): (Self, &[TableEntry; TABLE_SIZE]),
+    ) -> (usize, Self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let of_others = others.look_up(table);
+            (self.step::<AT>(entries, words, symbols), of_others)
+        }
+    }
+
     /// A bit for each lane, the lowest for the first: whether byte `AT` of these numbers is `least`
     /// or more.
     unsafe fn at_least<const AT: u32>(self, least: u8) -> u32;

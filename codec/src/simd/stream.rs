@@ -5,9 +5,10 @@ use core::sync::atomic::{Ordering, compiler_fence};
 
 use super::lanes::{Lanes, STEP_WORD_BYTES, all_of_mut};
 use crate::block::DecodeTables;
-use crate::constants::{LANE_RUN_BYTES, LANES};
+use crate::constants::{LANE_RUN_BYTES, LANES, TABLE_SIZE};
 use crate::rans::{
-    StreamShape, advance, carried_by, carried_step, is_first_state, needs_word, slot, take_word,
+    StreamShape, TableEntry, advance, carried_by, carried_step, is_first_state, needs_word, slot,
+    take_word,
 };
 
 /// Steps whose symbols share a 32-bit number in each lane.
@@ -30,8 +31,9 @@ pub(super) trait StreamStates<L>: Copy {
     /// Whether [`StreamStates::four_steps`] can look rotated elements up as they are to be in the output.
     const TURNS: bool = false;
 
-    /// `states` in this form; of use is the first for one state per lane, and both for two.
-    unsafe fn new(states: [L; 2]) -> Self;
+    /// `states` in this form, for streams with these `tables`; of use is the first for one state per lane,
+    /// and both for two.
+    unsafe fn new(states: [L; 2], tables: &DecodeTables) -> Self;
 
     /// What [`StreamStates::new`] was given, as it is by now.
     unsafe fn into_lanes(self) -> [L; 2];
@@ -65,6 +67,16 @@ pub(super) trait StreamStates<L>: Copy {
 /// States that take their steps in turn, `S` for each lane.
 #[derive(Clone, Copy)]
 pub(super) struct InTurn<L, const S: usize>([L; 2]);
+
+/// Two states for each lane that take their steps in turn, each while the entries for the other's next step
+/// are looked up. So neither a step nor a look-up waits for what was begun just before it: a processor has
+/// room for few instructions that wait.
+#[derive(Clone, Copy)]
+pub(super) struct Pipelined<L> {
+    states: [L; 2],
+    /// Those that the first state selects.
+    entries: L,
+}
 
 /// A stream that is being decoded.
 pub(super) struct Stream<'a, L> {
@@ -264,7 +276,8 @@ unsafe fn decode_groups_of_bytes<
 ) {
     const UNIT: usize = LANES * BYTES_RUN;
     // SAFETY: the caller's promise.
-    let mut states = streams.each_ref().map(|stream| unsafe { T::new(stream.at.states) });
+    let mut states =
+        streams.each_ref().map(|stream| unsafe { T::new(stream.at.states, stream.tables) });
     let mut taken = streams.each_ref().map(|stream| stream.at.taken);
     let mut padded = [const { MaybeUninit::uninit() }; B];
     let length = outs[0].len();
@@ -308,7 +321,8 @@ unsafe fn decode_runs<L: Lanes, T: StreamStates<L>, const B: usize, const RUN: u
     let unit = LANES * RUN.max(QUARTER_STEPS);
     // Copies, so that states stay in registers.
     // SAFETY: the caller's promise.
-    let mut states = streams.each_ref().map(|stream| unsafe { T::new(stream.at.states) });
+    let mut states =
+        streams.each_ref().map(|stream| unsafe { T::new(stream.at.states, stream.tables) });
     let mut taken = streams.each_ref().map(|stream| stream.at.taken);
     let mut padded = [const { MaybeUninit::uninit() }; B];
     for start in (0..outs[0].len() - outs[0].len() % unit).step_by(unit) {
@@ -373,7 +387,7 @@ unsafe fn decode_quarter<L: Lanes, T: StreamStates<L>, const B: usize, const TUR
 
 impl<L: Lanes, const S: usize> StreamStates<L> for InTurn<L, S> {
     #[inline(always)]
-    unsafe fn new(states: [L; 2]) -> Self {
+    unsafe fn new(states: [L; 2], _tables: &DecodeTables) -> Self {
         Self(states)
     }
 
@@ -418,6 +432,77 @@ impl<L: Lanes, const S: usize> StreamStates<L> for InTurn<L, S> {
             }
             symbols
         }
+    }
+}
+
+impl<L: Lanes> StreamStates<L> for Pipelined<L> {
+    #[inline(always)]
+    unsafe fn new(states: [L; 2], tables: &DecodeTables) -> Self {
+        // SAFETY: the caller's promise.
+        Self { states, entries: unsafe { states[0].look_up(tables.table.entries()) } }
+    }
+
+    #[inline(always)]
+    unsafe fn into_lanes(self) -> [L; 2] {
+        self.states
+    }
+
+    #[inline(always)]
+    unsafe fn four_steps<const B: usize, const TURNED: bool>(
+        states: &mut [Self; B],
+        tables: [&DecodeTables; B],
+        words: &mut [*const u8; B],
+    ) -> [L; B] {
+        // SAFETY: the caller's promise. Each step takes at most STEP_WORD_BYTES, so that as many are
+        // left of the window for each of the four.
+        unsafe {
+            let mut symbols = [L::from_array(&[0; LANES]); B];
+            for b in 0..B {
+                let table = tables[b].table.entries();
+                let Self { states: [first, second], entries: of_first } = &mut states[b];
+                let (words, symbols) = (&mut words[b], &mut symbols[b]);
+                let of_second =
+                    step_beside::<L, 0>(first, *of_first, words, symbols, (*second, table));
+                *of_first = step_beside::<L, 1>(second, of_second, words, symbols, (*first, table));
+                let of_second =
+                    step_beside::<L, 2>(first, *of_first, words, symbols, (*second, table));
+                *of_first = step_beside::<L, 3>(second, of_second, words, symbols, (*first, table));
+            }
+            symbols
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn last_steps<const B: usize>(
+        states: &mut [Self; B],
+        _tables: [&DecodeTables; B],
+        _words: &mut [*const u8; B],
+    ) -> [L; B] {
+        // SAFETY: the caller's promise. All four symbols of the quarter are carried.
+        states
+            .each_ref()
+            .map(|states| unsafe { add_carried::<L, 2>(L::from_array(&[0; LANES]), states.states) })
+    }
+}
+
+/// [`Lanes::step_beside`], which moves `words` on by what it takes and returns the entries of `others`.
+///
+/// # Safety
+///
+/// [`STEP_WORD_BYTES`] can be read at `words`; see also [`Stream::new`].
+#[inline(always)]
+unsafe fn step_beside<L: Lanes, const AT: u32>(
+    states: &mut L,
+    entries: L,
+    words: &mut *const u8,
+    symbols: &mut L,
+    others: (L, &[TableEntry; TABLE_SIZE]),
+) -> L {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (taken, of_others) = states.step_beside::<AT>(entries, *words, symbols, others);
+        *words = words.add(taken);
+        of_others
     }
 }
 

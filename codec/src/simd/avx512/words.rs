@@ -31,7 +31,7 @@ impl<const QUARTERS: bool> StreamStates<Registers<QUARTERS>> for States<QUARTERS
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
-    unsafe fn new(states: [Registers<QUARTERS>; 2]) -> Self {
+    unsafe fn new(states: [Registers<QUARTERS>; 2], _tables: &DecodeTables) -> Self {
         Self(states.map(|Registers([first, second])| {
             let (even, odd) = (words(&const { every_other(0) }), words(&const { every_other(1) }));
             Halves {
