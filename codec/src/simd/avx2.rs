@@ -40,7 +40,11 @@ pub(super) fn decode_blocks<const B: usize, const GATHERS: bool>(
 
 /// For each set of lanes that take a word, which bytes of the next words each lane of eight takes; those of
 /// a lane that takes none are zero.
-static WORDS_OF_LANES: [[u8; 16]; 256] = words_of_lanes();
+static WORDS_OF_LANES: Rows = Rows(words_of_lanes());
+
+/// A row for each set of eight lanes, none of which lies in two lines of the cache.
+#[repr(align(16))]
+struct Rows([[u8; 16]; 256]);
 
 const fn words_of_lanes() -> [[u8; 16]; 256] {
     /// Makes a shuffle of bytes put a zero.
@@ -63,7 +67,7 @@ const fn words_of_lanes() -> [[u8; 16]; 256] {
 }
 
 /// For each set of lanes that give off a word, which bytes of the lanes' words are the last ones.
-static WORDS_AT_END: [[u8; 16]; 256] = words_at_end();
+static WORDS_AT_END: Rows = Rows(words_at_end());
 
 const fn words_at_end() -> [[u8; 16]; 256] {
     let mut bytes = [[0; 16]; 256];
@@ -462,7 +466,7 @@ impl<const GATHERS: bool> Lanes for Registers<GATHERS> {
             let low = _mm256_and_si256(*states, _mm256_set1_epi32(0xFFFF));
             let low = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, low));
             // SAFETY: a row has 16 bytes.
-            let order = unsafe { _mm_loadu_si128(WORDS_AT_END[set].as_ptr().cast()) };
+            let order = unsafe { _mm_loadu_si128(WORDS_AT_END.0[set].as_ptr().cast()) };
             let words = _mm_shuffle_epi8(_mm256_castsi256_si128(low), order);
             // SAFETY: room for a word of each of these lanes is before what the others have written;
             // what lies before the words is written again.
@@ -548,7 +552,7 @@ unsafe fn step<const AT: u32>(
     // SAFETY: the caller's promise.
     let words = unsafe { _mm_loadu_si128(words.cast()) };
     // SAFETY: a row has 16 bytes.
-    let order = unsafe { _mm_loadu_si128(WORDS_OF_LANES[set].as_ptr().cast()) };
+    let order = unsafe { _mm_loadu_si128(WORDS_OF_LANES.0[set].as_ptr().cast()) };
     let words = _mm256_cvtepu16_epi32(_mm_shuffle_epi8(words, order));
     // The states are ready before the words are. Shifting each lane by its own number of bits is
     // one operation, where a blend is up to three.
