@@ -155,6 +155,21 @@ impl Level {
         }
     }
 
+    /// The level's name, and how it looks entries up.
+    pub const fn way(self) -> &'static str {
+        match self.0 {
+            Kind::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(Tuning::Any) => "avx2, one by one",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(Tuning::Intel) => "avx2, gathers",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(Tuning::Any) => "avx512, halves",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(Tuning::Intel) => "avx512, quarters",
+        }
+    }
+
     /// Runs `task`, with what is inlined into it compiled for this level's instructions: for loops
     /// over arrays that a compiler makes vectors of. The result is that of `task()`, bit for bit. Give
     /// `task`, and the functions that it calls, the attribute `#[inline(always)]`, without which the
