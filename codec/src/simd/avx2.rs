@@ -6,8 +6,11 @@ use super::encode;
 use super::lanes::{ENCODE_TABLE_STRIDE, Lanes, NO_RANK};
 use super::mixed;
 use super::pieces::{self, BlockInput, PieceBuffers};
-use super::stream::{Pipelined, keep_in_turn};
-use crate::block::{BlockError, BlockSpec, BlockTables, EncodeTables, PlaneClasses, PlaneCoding};
+use super::prefetch;
+use super::states::{Pipelined, keep_in_turn};
+use crate::block::{
+    BlockError, BlockSpec, BlockTables, DecodeTables, EncodeTables, PlaneClasses, PlaneCoding,
+};
 use crate::constants::{
     ALPHABET, ESCAPE_SYMBOL, LANES, PROBABILITY_BITS, RANKS, TABLE_SIZE, WORD_BITS,
 };
@@ -199,6 +202,20 @@ impl<const GATHERS: bool> Lanes for Registers<GATHERS> {
     type TwoStates = Pipelined<Self>;
     type FourSymbols = Self;
 
+    const LONG_STEPS: bool = true;
+
+    #[inline(never)]
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+    unsafe fn apart<R>(task: impl FnOnce() -> R) -> R {
+        task()
+    }
+
+    #[inline]
+    fn fetch(tables: &DecodeTables) {
+        prefetch::whole(&tables.table);
+        prefetch::whole(&WORDS_OF_LANES);
+    }
+
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn from_array(lanes: &[u32; LANES]) -> Self {
@@ -250,8 +267,9 @@ impl<const GATHERS: bool> Lanes for Registers<GATHERS> {
     ) -> usize {
         let mut taken = 0;
         for ((states, symbols), entries) in self.0.iter_mut().zip(&mut symbols.0).zip(entries.0) {
+            let advanced = Advanced::of::<AT>(*states, entries, symbols);
             // SAFETY: as many bytes can be read, after at most 48 that the lanes before took.
-            taken += unsafe { step::<AT>(states, entries, words.add(taken), symbols) };
+            taken += unsafe { advanced.refill(states, words.add(taken)) };
         }
         taken
     }
@@ -264,18 +282,30 @@ impl<const GATHERS: bool> Lanes for Registers<GATHERS> {
         symbols: &mut Self,
         (others, table): (Self, &[TableEntry; TABLE_SIZE]),
     ) -> (usize, Self) {
-        let mut taken = 0;
-        let mut of_others = entries;
-        for (part, of_others) in of_others.0.iter_mut().enumerate() {
-            let (states, symbols) = (&mut self.0[part], &mut symbols.0[part]);
-            // SAFETY: the caller's promise; see `step`.
-            unsafe {
-                *of_others = look_up::<GATHERS>(others.0[part], table);
-                taken += step::<AT>(states, entries.0[part], words.add(taken), symbols);
-            }
+        let (states, symbols, entries) = (&mut self.0, &mut symbols.0, entries.0);
+        let (mut of_others, mut taken) = (entries, 0);
+        // SAFETY: the caller's promise; see `step`.
+        unsafe {
+            // Which words eight lanes take is long in coming, so that it is begun early and awaited late.
+            let first = Advanced::of::<AT>(states[0], entries[0], &mut symbols[0]);
+            let second = Advanced::of::<AT>(states[1], entries[1], &mut symbols[1]);
+            of_others[0] = look_up::<GATHERS>(others.0[0], table);
             keep_in_turn();
+            taken += first.refill(&mut states[0], words);
+            let third = Advanced::of::<AT>(states[2], entries[2], &mut symbols[2]);
+            of_others[1] = look_up::<GATHERS>(others.0[1], table);
+            keep_in_turn();
+            taken += second.refill(&mut states[1], words.add(taken));
+            let fourth = Advanced::of::<AT>(states[3], entries[3], &mut symbols[3]);
+            of_others[2] = look_up::<GATHERS>(others.0[2], table);
+            keep_in_turn();
+            taken += third.refill(&mut states[2], words.add(taken));
+            of_others[3] = look_up::<GATHERS>(others.0[3], table);
+            keep_in_turn();
+            taken += fourth.refill(&mut states[3], words.add(taken));
+            keep_in_turn();
+            (taken, Self(of_others))
         }
-        (taken, of_others)
     }
 
     #[inline]
@@ -530,35 +560,49 @@ fn look_up<const GATHERS: bool>(states: __m256i, table: &[TableEntry; TABLE_SIZE
     }
 }
 
-/// [`Lanes::step`] of eight lanes.
-///
-/// # Safety
-///
-/// 16 bytes can be read at `words`.
-#[inline]
-#[target_feature(enable = "avx2,popcnt")]
-unsafe fn step<const AT: u32>(
-    states: &mut __m256i,
-    entries: __m256i,
-    words: *const u8,
-    symbols: &mut __m256i,
-) -> usize {
-    *symbols = add_symbols::<AT>(*symbols, entries);
-    let next = advance(*states, entries);
-    // A state is below the lower bound where its high word is zero.
-    let high = _mm256_srli_epi32::<{ WORD_BITS as i32 }>(next);
-    let takers = _mm256_cmpeq_epi32(high, _mm256_setzero_si256());
-    let set = _mm256_movemask_ps(_mm256_castsi256_ps(takers)) as usize & 0xFF;
-    // SAFETY: the caller's promise.
-    let words = unsafe { _mm_loadu_si128(words.cast()) };
-    // SAFETY: a row has 16 bytes.
-    let order = unsafe { _mm_loadu_si128(WORDS_OF_LANES.0[set].as_ptr().cast()) };
-    let words = _mm256_cvtepu16_epi32(_mm_shuffle_epi8(words, order));
-    // The states are ready before the words are. Shifting each lane by its own number of bits is
-    // one operation, where a blend is up to three.
-    let bits = _mm256_and_si256(takers, _mm256_set1_epi32(WORD_BITS as i32));
-    *states = _mm256_or_si256(_mm256_sllv_epi32(next, bits), words);
-    2 * set.count_ones() as usize
+/// Eight states after a symbol, before they take words.
+#[derive(Clone, Copy)]
+struct Advanced {
+    states: __m256i,
+    /// All ones in lanes that take a word.
+    takers: __m256i,
+    /// A bit for each of those, the lowest for the first lane.
+    set: usize,
+}
+
+impl Advanced {
+    /// What becomes of `states` with the `entries` that they select, whose symbols go to byte `AT` of `symbols`.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn of<const AT: u32>(states: __m256i, entries: __m256i, symbols: &mut __m256i) -> Self {
+        *symbols = add_symbols::<AT>(*symbols, entries);
+        let states = advance(states, entries);
+        // A state is below the lower bound where its high word is zero.
+        let high = _mm256_srli_epi32::<{ WORD_BITS as i32 }>(states);
+        let takers = _mm256_cmpeq_epi32(high, _mm256_setzero_si256());
+        let set = _mm256_movemask_ps(_mm256_castsi256_ps(takers)) as usize & 0xFF;
+        Self { states, takers, set }
+    }
+
+    /// Makes them `states`, with words where they take some, and returns how many bytes those have.
+    ///
+    /// # Safety
+    ///
+    /// 16 bytes can be read at `words`.
+    #[inline]
+    #[target_feature(enable = "avx2,popcnt")]
+    unsafe fn refill(self, states: &mut __m256i, words: *const u8) -> usize {
+        // SAFETY: the caller's promise.
+        let words = unsafe { _mm_loadu_si128(words.cast()) };
+        // SAFETY: a row has 16 bytes.
+        let order = unsafe { _mm_loadu_si128(WORDS_OF_LANES.0[self.set].as_ptr().cast()) };
+        let words = _mm256_cvtepu16_epi32(_mm_shuffle_epi8(words, order));
+        // The states are ready before the words are. Shifting each lane by its own number of bits is
+        // one operation, where a blend is up to three.
+        let bits = _mm256_and_si256(self.takers, _mm256_set1_epi32(WORD_BITS as i32));
+        *states = _mm256_or_si256(_mm256_sllv_epi32(self.states, bits), words);
+        2 * self.set.count_ones() as usize
+    }
 }
 
 /// The numbers of `table` at the positions `at`, loaded one by one, for processors whose gathers are slower.

@@ -81,6 +81,14 @@ impl<const QUARTERS: bool> Lanes for Registers<QUARTERS> {
     type FourSymbols = [Self; 4];
     type TwoStates = words::States<QUARTERS>;
 
+    #[inline(never)]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg,bmi1,bmi2,popcnt"
+    )]
+    unsafe fn apart<R>(task: impl FnOnce() -> R) -> R {
+        task()
+    }
+
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn from_array(lanes: &[u32; LANES]) -> Self {

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use super::lanes::{Lanes, NO_RANK, all_of};
 use super::mixed;
-use super::stream::QUARTER_STEPS;
+use super::states::QUARTER_STEPS;
 use crate::block::{
     BlockSpec, EncodeTables, Parts, PlaneClasses, PlaneCoding, encode_block_by, join_pairs,
     symbols_by,

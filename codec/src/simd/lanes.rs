@@ -1,6 +1,7 @@
 //! What a level has to provide: one step of all 32 lanes, and the order of their symbols.
 
-use super::stream::StreamStates;
+use super::states::StreamStates;
+use crate::block::DecodeTables;
 use crate::constants::{ALPHABET, LANES, TABLE_SIZE};
 use crate::pair::RankValues;
 use crate::rans::{DecodeTable, EncodeTable, PackedSymbol, TableEntry};
@@ -48,6 +49,18 @@ pub(super) trait Lanes: Copy {
     type PairTables;
     /// The states of a stream that has two for each lane.
     type TwoStates: StreamStates<Self>;
+
+    /// Whether [`Lanes::step_beside`] is many instructions; see [`StreamStates::LONG`].
+    const LONG_STEPS: bool = false;
+
+    /// Runs `task` in a function of its own, with what is inlined into it compiled for these instructions.
+    /// What a compiler makes of a loop, and which of its numbers it keeps in registers, otherwise depends on
+    /// everything else in a function.
+    unsafe fn apart<R>(task: impl FnOnce() -> R) -> R;
+
+    /// Asks for the tables that steps look things up in, which nothing leads a processor to before they do.
+    /// Since a block before was decoded, its checksum has taken their place in the cache.
+    fn fetch(_tables: &DecodeTables) {}
 
     /// The numbers of `lanes`.
     unsafe fn from_array(lanes: &[u32; LANES]) -> Self;

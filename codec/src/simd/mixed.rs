@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 
 use super::encode::Vectors;
 use super::lanes::{Lanes, STEP_WORD_BYTES, all_of, all_of_mut};
-use super::stream::QUARTER_STEPS;
+use super::states::QUARTER_STEPS;
 use crate::block::{
     BlockError, BlockSpec, BlockTables, MixedDecoder, PlaneClasses, decode_block_by,
 };

@@ -24,6 +24,7 @@ mod mixed;
 mod pieces;
 mod portable;
 mod prefetch;
+mod states;
 mod stream;
 
 pub use pieces::{BlockInput, PieceBuffers};

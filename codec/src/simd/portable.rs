@@ -1,7 +1,7 @@
 //! Lanes in an array: for every processor, as fast as the compiler makes it.
 
 use super::lanes::{Lanes, NO_RANK, STEP_WORD_BYTES};
-use super::stream::InTurn;
+use super::states::InTurn;
 use crate::constants::{ALPHABET, ESCAPE_SYMBOL, LANES, TABLE_SIZE};
 use crate::pair::RankValues;
 use crate::rans::{
@@ -17,6 +17,11 @@ impl Lanes for Array {
     type PairTables = [[u8; ALPHABET]; 2];
     type TwoStates = InTurn<Self, 2>;
     type FourSymbols = Self;
+
+    #[inline(always)]
+    unsafe fn apart<R>(task: impl FnOnce() -> R) -> R {
+        task()
+    }
 
     #[inline(always)]
     unsafe fn from_array(lanes: &[u32; LANES]) -> Self {

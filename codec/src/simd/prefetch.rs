@@ -39,3 +39,18 @@ pub(super) fn for_writing(bytes: &[u8]) {
         let _ = line;
     }
 }
+
+/// Asks for all lines of `value`, to be read.
+#[inline(always)]
+pub(super) fn whole<T>(value: &T) {
+    for offset in (0..size_of::<T>()).step_by(LINE_BYTES) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: a hint, which changes nothing that a program sees.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>((&raw const *value).byte_add(offset).cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (value, offset);
+    }
+}

@@ -1,82 +1,19 @@
 //! One stream, decoded unit by unit.
 
-use core::mem::MaybeUninit;
-use core::sync::atomic::{Ordering, compiler_fence};
-
 use super::lanes::{Lanes, STEP_WORD_BYTES, all_of_mut};
+use super::states::{InTurn, QUARTER_STEPS, StreamStates};
 use crate::block::DecodeTables;
-use crate::constants::{LANE_RUN_BYTES, LANES, TABLE_SIZE};
-use crate::rans::{
-    StreamShape, TableEntry, advance, carried_by, carried_step, is_first_state, needs_word, slot,
-    take_word,
-};
+use crate::constants::{LANE_RUN_BYTES, LANES};
+use crate::rans::{StreamShape, advance, carried_by, is_first_state, needs_word, slot, take_word};
 
-/// Steps whose symbols share a 32-bit number in each lane.
-pub(super) const QUARTER_STEPS: usize = 4;
-/// Bytes of words that four steps take at most.
-const WINDOW: usize = QUARTER_STEPS * STEP_WORD_BYTES;
 /// Symbols of a run that are elements of one byte.
 const BYTES_RUN: usize = LANE_RUN_BYTES;
 /// Symbols of a run that are pairs of such elements' nibbles.
 const NIBBLES_RUN: usize = BYTES_RUN / 2;
 /// The most symbols of a group.
 pub(super) const MAX_GROUP_SYMBOLS: usize = BYTES_RUN * LANES;
-
-/// The states of a stream, in the form that steps take.
-///
-/// # Safety
-///
-/// All functions may be called only on a processor that has the instructions of `L`.
-pub(super) trait StreamStates<L>: Copy {
-    /// Whether [`StreamStates::four_steps`] can look rotated elements up as they are to be in the output.
-    const TURNS: bool = false;
-
-    /// `states` in this form, for streams with these `tables`; of use is the first for one state per lane,
-    /// and both for two.
-    unsafe fn new(states: [L; 2], tables: &DecodeTables) -> Self;
-
-    /// What [`StreamStates::new`] was given, as it is by now.
-    unsafe fn into_lanes(self) -> [L; 2];
-
-    /// Four steps of each stream: their symbols, the first step's in the lowest byte of each lane, and
-    /// rotated right by one bit with `TURNED`, which [`StreamStates::TURNS`] allows. Moves `words` on by what
-    /// was taken.
-    ///
-    /// # Safety
-    ///
-    /// [`WINDOW`] bytes can be read at each of `words`.
-    unsafe fn four_steps<const B: usize, const TURNED: bool>(
-        states: &mut [Self; B],
-        tables: [&DecodeTables; B],
-        words: &mut [*const u8; B],
-    ) -> [L; B];
-
-    /// The same for the last quarter of streams whose states carry the last symbols, and which has
-    /// only the steps before these: the symbols of those and, in the bytes after them, the carried.
-    ///
-    /// # Safety
-    ///
-    /// As for [`StreamStates::four_steps`].
-    unsafe fn last_steps<const B: usize>(
-        states: &mut [Self; B],
-        tables: [&DecodeTables; B],
-        words: &mut [*const u8; B],
-    ) -> [L; B];
-}
-
-/// States that take their steps in turn, `S` for each lane.
-#[derive(Clone, Copy)]
-pub(super) struct InTurn<L, const S: usize>([L; 2]);
-
-/// Two states for each lane that take their steps in turn, each while the entries for the other's next step
-/// are looked up. So neither a step nor a look-up waits for what was begun just before it: a processor has
-/// room for few instructions that wait.
-#[derive(Clone, Copy)]
-pub(super) struct Pipelined<L> {
-    states: [L; 2],
-    /// Those that the first state selects.
-    entries: L,
-}
+/// Bytes of words that a unit takes at most, if it is a group of so many.
+const MAX_UNIT_WORD_BYTES: usize = BYTES_RUN * STEP_WORD_BYTES;
 
 /// A stream that is being decoded.
 pub(super) struct Stream<'a, L> {
@@ -238,102 +175,115 @@ pub(super) unsafe fn decode_bytes<L: Lanes, const B: usize>(
     assert_eq!(streams[0].run, BYTES_RUN, "symbols that are not elements");
     // SAFETY: the caller's promise.
     unsafe {
-        match streams[0].states_per_lane {
-            1 => decode_runs_of_bytes::<L, InTurn<L, 1>, B>(streams, outs, rotated),
-            _ => decode_runs_of_bytes::<L, L::TwoStates, B>(streams, outs, rotated),
+        match (streams[0].states_per_lane, rotated) {
+            (1, false) => decode_runs_of_bytes::<L, InTurn<L, 1>, B, false>(streams, outs),
+            (1, true) => decode_runs_of_bytes::<L, InTurn<L, 1>, B, true>(streams, outs),
+            (_, false) => decode_runs_of_bytes::<L, L::TwoStates, B, false>(streams, outs),
+            (_, true) => decode_runs_of_bytes::<L, L::TwoStates, B, true>(streams, outs),
         }
     }
 }
 
-/// [`decode_bytes`] for states of the form `T`.
-#[inline(always)]
-unsafe fn decode_runs_of_bytes<L: Lanes, T: StreamStates<L>, const B: usize>(
-    streams: [&mut Stream<'_, L>; B],
-    outs: [&mut [u8]; B],
-    rotated: bool,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if rotated && T::TURNS {
-            decode_groups_of_bytes::<L, T, B, true>(streams, outs, rotated);
-        } else {
-            decode_groups_of_bytes::<L, T, B, false>(streams, outs, rotated);
-        }
-    }
-}
-
-/// [`decode_bytes`] for states of the form `T`, with symbols looked up rotated back where `TURNED`.
-#[inline(always)]
-unsafe fn decode_groups_of_bytes<
-    L: Lanes,
-    T: StreamStates<L>,
-    const B: usize,
-    const TURNED: bool,
->(
-    mut streams: [&mut Stream<'_, L>; B],
-    mut outs: [&mut [u8]; B],
-    rotated: bool,
-) {
-    const UNIT: usize = LANES * BYTES_RUN;
-    // SAFETY: the caller's promise.
-    let mut states =
-        streams.each_ref().map(|stream| unsafe { T::new(stream.at.states, stream.tables) });
-    let mut taken = streams.each_ref().map(|stream| stream.at.taken);
-    let mut padded = [const { MaybeUninit::uninit() }; B];
-    let length = outs[0].len();
-    for start in (0..length).step_by(UNIT) {
-        let carried = streams[0].carries_symbols && start + UNIT == length;
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut next = |carried| {
-                let (states, taken, padded) = (&mut states, &mut taken, &mut padded);
-                decode_quarter::<L, T, B, TURNED>(&streams, states, taken, padded, carried)
-            };
-            let (first, second, third) = (next(false), next(false), next(false));
-            let fourth = next(carried);
-            for (b, out) in outs.iter_mut().enumerate() {
-                let mut quarters = [first[b], second[b], third[b], fourth[b]];
-                if rotated && !TURNED {
-                    for symbols in &mut quarters {
-                        *symbols = symbols.unrotate();
-                    }
-                } else if rotated && carried {
-                    // Those that states carry have not been looked up.
-                    quarters[3] = quarters[3].unrotate();
-                }
-                L::store_runs_of_16(quarters, all_of_mut(&mut out[start..start + UNIT]));
-            }
-        }
-    }
-    for ((stream, states), taken) in streams.iter_mut().zip(states).zip(taken) {
-        // SAFETY: the caller's promise.
-        stream.at = Position { states: unsafe { states.into_lanes() }, taken };
-    }
-}
-
-/// [`decode`] for runs of `RUN` symbols and states of the form `T`, calling `each_unit` for every unit.
+/// [`decode`] for runs of `RUN` symbols and states of the form `T`.
 #[inline(always)]
 unsafe fn decode_runs<L: Lanes, T: StreamStates<L>, const B: usize, const RUN: usize>(
     mut streams: [&mut Stream<'_, L>; B],
     mut outs: [&mut [u8]; B],
     mut each_unit: impl FnMut(usize, usize, &mut [u8]),
 ) {
-    let unit = LANES * RUN.max(QUARTER_STEPS);
-    // Copies, so that states stay in registers.
     // SAFETY: the caller's promise.
-    let mut states =
-        streams.each_ref().map(|stream| unsafe { T::new(stream.at.states, stream.tables) });
-    let mut taken = streams.each_ref().map(|stream| stream.at.taken);
-    let mut padded = [const { MaybeUninit::uninit() }; B];
-    for start in (0..outs[0].len() - outs[0].len() % unit).step_by(unit) {
+    unsafe {
+        L::apart(
+            #[inline(always)]
+            || {
+                let (streams, outs) = (&mut streams, &mut outs);
+                let mut done =
+                    decode_units::<L, T, B, RUN, false>(streams, outs, 0, &mut each_unit);
+                if done < outs[0].len() {
+                    done = decode_units::<L, T, B, RUN, true>(streams, outs, done, &mut each_unit);
+                }
+                if done < outs[0].len() {
+                    for (stream, out) in streams.iter_mut().zip(outs) {
+                        stream.decode_two_steps(&mut out[done..]);
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// [`decode_bytes`] for states of the form `T`, of elements that are `ROTATED` or not.
+#[inline(always)]
+unsafe fn decode_runs_of_bytes<
+    L: Lanes,
+    T: StreamStates<L>,
+    const B: usize,
+    const ROTATED: bool,
+>(
+    mut streams: [&mut Stream<'_, L>; B],
+    mut outs: [&mut [u8]; B],
+) {
+    // Outside of what is compiled apart, which keeps its loops' registers free.
+    streams.iter().for_each(|stream| L::fetch(stream.tables));
+    // SAFETY: the caller's promise.
+    unsafe {
+        L::apart(
+            #[inline(always)]
+            || {
+                let (streams, outs) = (&mut streams, &mut outs);
+                let done = match ROTATED && T::TURNS {
+                    false => {
+                        decode_groups_of_bytes::<L, T, B, ROTATED, false, false>(streams, outs, 0)
+                    }
+                    true => {
+                        decode_groups_of_bytes::<L, T, B, ROTATED, true, false>(streams, outs, 0)
+                    }
+                };
+                if done < outs[0].len() {
+                    decode_groups_of_bytes::<L, T, B, ROTATED, false, true>(streams, outs, done);
+                }
+            },
+        );
+    }
+}
+
+/// Units of [`decode_runs`] from symbol `begin` on, as long as there are as many words as each may take, or
+/// with `ENDS` all that are left. Returns the number of the symbol after them.
+#[inline(always)]
+unsafe fn decode_units<
+    L: Lanes,
+    T: StreamStates<L>,
+    const B: usize,
+    const RUN: usize,
+    const ENDS: bool,
+>(
+    streams: &mut [&mut Stream<'_, L>; B],
+    outs: &mut [&mut [u8]; B],
+    begin: usize,
+    each_unit: &mut impl FnMut(usize, usize, &mut [u8]),
+) -> usize {
+    let steps = RUN.max(QUARTER_STEPS);
+    let unit = LANES * steps;
+    // SAFETY: the caller's promise.
+    let mut front = unsafe { Front::<T, B>::of(streams) };
+    let mut padded = [Padded::NEW; B];
+    let mut start = begin;
+    while start + unit <= outs[0].len()
+        && let Some(mut words) = front.words::<ENDS>(steps, &mut padded)
+    {
         // SAFETY: the caller's promise.
         unsafe {
-            let mut next = || {
-                let (states, taken, padded) = (&mut states, &mut taken, &mut padded);
-                decode_quarter::<L, T, B, false>(&streams, states, taken, padded, false)
-            };
-            let first = next();
-            let second = if RUN > 4 { next() } else { first };
+            let (first, second);
+            if T::LONG && RUN > 4 {
+                let mut quarters = [[L::from_array(&[0; LANES]); B]; 2];
+                for quarter in &mut quarters {
+                    *quarter = front.quarter::<L, false>(&mut words, false);
+                }
+                [first, second] = quarters;
+            } else {
+                first = front.quarter::<L, false>(&mut words, false);
+                second = if RUN > 4 { front.quarter::<L, false>(&mut words, false) } else { first };
+            }
             for (b, out) in outs.iter_mut().enumerate() {
                 let out = &mut out[start..start + unit];
                 match RUN {
@@ -344,241 +294,189 @@ unsafe fn decode_runs<L: Lanes, T: StreamStates<L>, const B: usize, const RUN: u
                 each_unit(b, start, out);
             }
         }
+        front.count(&words);
+        start += unit;
     }
-    for (((stream, states), taken), out) in streams.iter_mut().zip(states).zip(taken).zip(outs) {
-        // SAFETY: the caller's promise.
-        stream.at = Position { states: unsafe { states.into_lanes() }, taken };
-        let rest = out.len() % unit;
-        if RUN == 2 && rest > 0 {
-            let start = out.len() - rest;
-            // SAFETY: the caller's promise.
-            unsafe { stream.decode_two_steps(&mut out[start..]) };
-        }
-    }
-}
-
-/// Four steps of each stream, or with `carried` what [`StreamStates::last_steps`] does.
-#[inline(always)]
-unsafe fn decode_quarter<L: Lanes, T: StreamStates<L>, const B: usize, const TURNED: bool>(
-    streams: &[&mut Stream<'_, L>; B],
-    states: &mut [T; B],
-    taken: &mut [usize; B],
-    padded: &mut [MaybeUninit<[u8; WINDOW]>; B],
-    carried: bool,
-) -> [L; B] {
-    let windows: [*const u8; B] =
-        core::array::from_fn(|b| streams[b].window(taken[b], &mut padded[b]).as_ptr());
-    let mut words = windows;
-    let tables = streams.each_ref().map(|stream| stream.tables);
-    // SAFETY: the caller's promise; each window has as many bytes as four steps take at most, and
-    // `words` stays in it.
-    unsafe {
-        let symbols = if carried {
-            T::last_steps(states, tables, &mut words)
-        } else {
-            T::four_steps::<B, TURNED>(states, tables, &mut words)
-        };
-        for b in 0..B {
-            taken[b] += words[b].offset_from_unsigned(windows[b]);
-        }
-        symbols
-    }
-}
-
-impl<L: Lanes, const S: usize> StreamStates<L> for InTurn<L, S> {
-    #[inline(always)]
-    unsafe fn new(states: [L; 2], _tables: &DecodeTables) -> Self {
-        Self(states)
-    }
-
-    #[inline(always)]
-    unsafe fn into_lanes(self) -> [L; 2] {
-        self.0
-    }
-
-    #[inline(always)]
-    unsafe fn four_steps<const B: usize, const TURNED: bool>(
-        states: &mut [Self; B],
-        tables: [&DecodeTables; B],
-        words: &mut [*const u8; B],
-    ) -> [L; B] {
-        // SAFETY: the caller's promise. Each step takes at most STEP_WORD_BYTES, so that as many are
-        // left of the window for each of the four.
-        unsafe {
-            let mut symbols = [L::from_array(&[0; LANES]); B];
-            step_each::<L, S, B, 0>(states, tables, 0, words, &mut symbols);
-            step_each::<L, S, B, 1>(states, tables, S - 1, words, &mut symbols);
-            step_each::<L, S, B, 2>(states, tables, 0, words, &mut symbols);
-            step_each::<L, S, B, 3>(states, tables, S - 1, words, &mut symbols);
-            symbols
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn last_steps<const B: usize>(
-        states: &mut [Self; B],
-        tables: [&DecodeTables; B],
-        words: &mut [*const u8; B],
-    ) -> [L; B] {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut symbols = [L::from_array(&[0; LANES]); B];
-            if S == 1 {
-                step_each::<L, S, B, 0>(states, tables, 0, words, &mut symbols);
-                step_each::<L, S, B, 1>(states, tables, 0, words, &mut symbols);
-            }
-            for (symbols, states) in symbols.iter_mut().zip(states) {
-                *symbols = add_carried::<L, S>(*symbols, states.0);
-            }
-            symbols
-        }
-    }
-}
-
-impl<L: Lanes> StreamStates<L> for Pipelined<L> {
-    #[inline(always)]
-    unsafe fn new(states: [L; 2], tables: &DecodeTables) -> Self {
-        // SAFETY: the caller's promise.
-        Self { states, entries: unsafe { states[0].look_up(tables.table.entries()) } }
-    }
-
-    #[inline(always)]
-    unsafe fn into_lanes(self) -> [L; 2] {
-        self.states
-    }
-
-    #[inline(always)]
-    unsafe fn four_steps<const B: usize, const TURNED: bool>(
-        states: &mut [Self; B],
-        tables: [&DecodeTables; B],
-        words: &mut [*const u8; B],
-    ) -> [L; B] {
-        // SAFETY: the caller's promise. Each step takes at most STEP_WORD_BYTES, so that as many are
-        // left of the window for each of the four.
-        unsafe {
-            let mut symbols = [L::from_array(&[0; LANES]); B];
-            for b in 0..B {
-                let table = tables[b].table.entries();
-                let Self { states: [first, second], entries: of_first } = &mut states[b];
-                let (words, symbols) = (&mut words[b], &mut symbols[b]);
-                let of_second =
-                    step_beside::<L, 0>(first, *of_first, words, symbols, (*second, table));
-                *of_first = step_beside::<L, 1>(second, of_second, words, symbols, (*first, table));
-                let of_second =
-                    step_beside::<L, 2>(first, *of_first, words, symbols, (*second, table));
-                *of_first = step_beside::<L, 3>(second, of_second, words, symbols, (*first, table));
-            }
-            symbols
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn last_steps<const B: usize>(
-        states: &mut [Self; B],
-        _tables: [&DecodeTables; B],
-        _words: &mut [*const u8; B],
-    ) -> [L; B] {
-        // SAFETY: the caller's promise. All four symbols of the quarter are carried.
-        states
-            .each_ref()
-            .map(|states| unsafe { add_carried::<L, 2>(L::from_array(&[0; LANES]), states.states) })
-    }
-}
-
-/// [`Lanes::step_beside`], which moves `words` on by what it takes and returns the entries of `others`.
-///
-/// # Safety
-///
-/// [`STEP_WORD_BYTES`] can be read at `words`; see also [`Stream::new`].
-#[inline(always)]
-unsafe fn step_beside<L: Lanes, const AT: u32>(
-    states: &mut L,
-    entries: L,
-    words: &mut *const u8,
-    symbols: &mut L,
-    others: (L, &[TableEntry; TABLE_SIZE]),
-) -> L {
     // SAFETY: the caller's promise.
-    unsafe {
-        let (taken, of_others) = states.step_beside::<AT>(entries, *words, symbols, others);
-        *words = words.add(taken);
-        of_others
-    }
+    unsafe { front.leave(streams) };
+    start
 }
 
-/// The symbols of a last quarter's steps, and above them those that the `S` states of each lane carry.
-///
-/// # Safety
-///
-/// The processor has the instructions of `L`.
-#[inline(never)]
-pub(super) unsafe fn add_carried<L: Lanes, const S: usize>(symbols: L, states: [L; 2]) -> L {
+/// The same of [`decode_runs_of_bytes`], with symbols looked up rotated back where `TURNED`.
+#[inline(always)]
+unsafe fn decode_groups_of_bytes<
+    L: Lanes,
+    T: StreamStates<L>,
+    const B: usize,
+    const ROTATED: bool,
+    const TURNED: bool,
+    const ENDS: bool,
+>(
+    streams: &mut [&mut Stream<'_, L>; B],
+    outs: &mut [&mut [u8]; B],
+    begin: usize,
+) -> usize {
+    const UNIT: usize = LANES * BYTES_RUN;
     // SAFETY: the caller's promise.
-    unsafe {
-        let (mut symbols, states) = (symbols.to_array(), states.map(|states| states.to_array()));
-        for (lane, symbols) in symbols.iter_mut().enumerate() {
-            for (number, states) in states[..S].iter().enumerate() {
-                for (byte, symbol) in carried_by(states[lane]).to_le_bytes().into_iter().enumerate()
-                {
-                    let place = QUARTER_STEPS - 2 * S + carried_step(S, number, byte);
-                    *symbols |= u32::from(symbol) << (8 * place);
+    let mut front = unsafe { Front::<T, B>::of(streams) };
+    let mut padded = [Padded::NEW; B];
+    let carries = streams[0].carries_symbols;
+    // The last group, if states carry of it, is one of the ends.
+    let end = if carries && !ENDS { outs[0].len().saturating_sub(UNIT) } else { outs[0].len() };
+    let mut start = begin;
+    while start < end
+        && let Some(mut words) = front.words::<ENDS>(BYTES_RUN, &mut padded)
+    {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut quarters = [[L::from_array(&[0; LANES]); 4]; B];
+            if T::LONG || ENDS {
+                for number in 0..4 {
+                    let carried = ENDS && carries && number == 3 && start + UNIT == end;
+                    let symbols = front.quarter::<L, TURNED>(&mut words, carried);
+                    for (quarters, symbols) in quarters.iter_mut().zip(symbols) {
+                        quarters[number] =
+                            if ROTATED && !TURNED { symbols.unrotate() } else { symbols };
+                    }
+                }
+            } else {
+                let first = front.quarter::<L, TURNED>(&mut words, false);
+                let second = front.quarter::<L, TURNED>(&mut words, false);
+                let third = front.quarter::<L, TURNED>(&mut words, false);
+                let fourth = front.quarter::<L, TURNED>(&mut words, false);
+                for (b, quarters) in quarters.iter_mut().enumerate() {
+                    *quarters = [first[b], second[b], third[b], fourth[b]];
+                    if ROTATED && !TURNED {
+                        *quarters = quarters.map(|symbols| symbols.unrotate());
+                    }
                 }
             }
+            for (b, out) in outs.iter_mut().enumerate() {
+                L::store_runs_of_16(quarters[b], all_of_mut(&mut out[start..start + UNIT]));
+            }
         }
-        L::from_array(&symbols)
+        front.count(&words);
+        start += UNIT;
     }
+    // SAFETY: the caller's promise.
+    unsafe { front.leave(streams) };
+    start
 }
 
-/// A step of each stream with its state `number`.
-///
-/// # Safety
-///
-/// [`STEP_WORD_BYTES`] can be read at each of `words`; see also [`Stream::new`].
-#[inline(always)]
-unsafe fn step_each<L: Lanes, const S: usize, const B: usize, const AT: u32>(
-    states: &mut [InTurn<L, S>; B],
-    tables: [&DecodeTables; B],
-    number: usize,
-    words: &mut [*const u8; B],
-    symbols: &mut [L; B],
-) {
-    for b in 0..B {
-        let states = &mut states[b].0[number];
+/// How far streams have been decoded, in copies, so that they stay in registers.
+struct Front<'a, T, const B: usize> {
+    tables: [&'a DecodeTables; B],
+    words: [&'a [u8]; B],
+    states: [T; B],
+    /// See [`Position::taken`].
+    taken: [usize; B],
+}
+
+impl<'a, T, const B: usize> Front<'a, T, B> {
+    /// # Safety
+    ///
+    /// See [`Stream::new`].
+    #[inline(always)]
+    unsafe fn of<L: Lanes>(streams: &[&mut Stream<'a, L>; B]) -> Self
+    where
+        T: StreamStates<L>,
+    {
+        // SAFETY: the caller's promise.
+        let states =
+            |stream: &&mut Stream<'a, L>| unsafe { T::new(stream.at.states, stream.tables) };
+        Self {
+            tables: streams.each_ref().map(|stream| stream.tables),
+            words: streams.each_ref().map(|stream| stream.words),
+            states: streams.each_ref().map(states),
+            taken: streams.each_ref().map(|stream| stream.at.taken),
+        }
+    }
+
+    /// The next words of each stream, as many as so many steps may take: nothing where a stream has fewer, or
+    /// with `ENDS` zeros in the place of those that it does not have.
+    #[inline(always)]
+    fn words<const ENDS: bool>(&self, steps: usize, padded: &mut [Padded; B]) -> Option<Words<B>> {
+        let bytes = steps * STEP_WORD_BYTES;
+        let mut begins = [core::ptr::null(); B];
+        for (b, begin) in begins.iter_mut().enumerate() {
+            let rest = self.words[b].get(self.taken[b]..).unwrap_or_default();
+            *begin = match rest.len() >= bytes {
+                true => rest.as_ptr(),
+                false if ENDS => padded[b].fill(rest, bytes).as_ptr(),
+                false => return None,
+            };
+        }
+        Some(Words { begins, next: begins })
+    }
+
+    /// Adds what has been taken.
+    #[inline(always)]
+    fn count(&mut self, words: &Words<B>) {
+        for (b, taken) in self.taken.iter_mut().enumerate() {
+            *taken += words.next[b].addr() - words.begins[b].addr();
+        }
+    }
+
+    /// [`StreamStates::four_steps`], or where `carried` [`StreamStates::last_steps`].
+    ///
+    /// # Safety
+    ///
+    /// As for these; see also [`Stream::new`].
+    #[inline(always)]
+    unsafe fn quarter<L: Lanes, const TURNED: bool>(
+        &mut self,
+        words: &mut Words<B>,
+        carried: bool,
+    ) -> [L; B]
+    where
+        T: StreamStates<L>,
+    {
         // SAFETY: the caller's promise.
         unsafe {
-            let entries = states.look_up(tables[b].table.entries());
-            words[b] = words[b].add(states.step::<AT>(entries, words[b], &mut symbols[b]));
+            match carried {
+                false => T::four_steps::<B, TURNED>(&mut self.states, self.tables, &mut words.next),
+                true => T::last_steps(&mut self.states, self.tables, &mut words.next),
+            }
         }
     }
-    keep_in_turn();
-}
 
-/// Left alone, the compiler puts all steps of one stream before those of the next, so far apart
-/// that the processor waits for each. It moves none past this.
-#[inline(always)]
-pub(super) fn keep_in_turn() {
-    compiler_fence(Ordering::SeqCst);
-}
-
-impl<L> Stream<'_, L> {
-    /// The next words, followed by zeros where there are not enough.
+    /// Says how far the streams have been decoded now.
+    ///
+    /// # Safety
+    ///
+    /// See [`Stream::new`].
     #[inline(always)]
-    fn window<'s>(
-        &'s self,
-        taken: usize,
-        padded: &'s mut MaybeUninit<[u8; WINDOW]>,
-    ) -> &'s [u8; WINDOW] {
-        let rest = self.words.get(taken..).unwrap_or_default();
-        match rest.first_chunk() {
-            Some(window) => window,
-            None => pad(rest, padded),
+    unsafe fn leave<L: Lanes>(self, streams: &mut [&mut Stream<'a, L>; B])
+    where
+        T: StreamStates<L>,
+    {
+        for (b, stream) in streams.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            let states = unsafe { self.states[b].into_lanes() };
+            stream.at = Position { states, taken: self.taken[b] };
         }
     }
 }
 
-#[cold]
-fn pad<'a>(rest: &[u8], padded: &'a mut MaybeUninit<[u8; WINDOW]>) -> &'a [u8; WINDOW] {
-    let padded = padded.write([0; WINDOW]);
-    padded[..rest.len()].copy_from_slice(rest);
-    padded
+/// Words that can be read, of each of several streams.
+struct Words<const B: usize> {
+    begins: [*const u8; B],
+    /// The first that have not been taken.
+    next: [*const u8; B],
+}
+
+/// The last words of a stream, and zeros.
+struct Padded([u8; MAX_UNIT_WORD_BYTES]);
+
+impl Padded {
+    const NEW: Self = Self([0; MAX_UNIT_WORD_BYTES]);
+
+    /// `rest` and zeros, `bytes` in all.
+    #[cold]
+    fn fill(&mut self, rest: &[u8], bytes: usize) -> &[u8] {
+        let (words, zeros) = self.0[..bytes].split_at_mut(rest.len());
+        words.copy_from_slice(rest);
+        zeros.fill(0);
+        &self.0[..bytes]
+    }
 }

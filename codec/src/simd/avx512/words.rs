@@ -6,7 +6,7 @@
 
 use core::arch::x86_64::*;
 
-use super::super::stream::{StreamStates, add_carried, keep_in_turn};
+use super::super::states::{StreamStates, add_carried, keep_in_turn};
 use super::{Registers, translate};
 use crate::block::DecodeTables;
 use crate::constants::{PROBABILITY_BITS, TABLE_SIZE, WORD_BITS};
