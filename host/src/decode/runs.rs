@@ -15,7 +15,7 @@ use crate::hash::of_blocks;
 const BLOCKS_PER_JOB: usize = 4;
 /// Small runs are taken as many at a time as have so many decoded bytes: no more than what each thread has
 /// several of, and enough that few blocks are left without another of their kind.
-const BYTES_PER_JOB: RangeInclusive<usize> = 32 << 10..=4 << 20;
+const BYTES_PER_JOB: RangeInclusive<usize> = 32 << 10..=2 << 20;
 /// Jobs of small blocks for each thread.
 const JOBS_PER_THREAD: usize = 4;
 
@@ -78,7 +78,8 @@ impl Checkpoint {
         let mut runs: Vec<Run<'a, 'o>> = runs.into_iter().collect();
         let mut checksums = vec![0; runs.iter().map(|run| run.blocks.len()).sum()];
         let jobs = jobs(&mut runs, &mut checksums);
-        let done = jobs.into_par_iter().map(|job| job.decode(self, checks)).collect();
+        let done =
+            jobs.into_par_iter().with_max_len(1).map(|job| job.decode(self, checks)).collect();
         self.checked(first_error(done))?;
         Ok(checksums)
     }
@@ -159,7 +160,7 @@ impl<'a> Run<'a, '_> {
         let mut parts = Vec::new();
         self.cut(checksums, &mut parts);
         let decode = |part: &mut Part<'a, '_>| part.decode(checkpoint, checks);
-        let decoded = first_error(parts.par_iter_mut().map(decode).collect());
+        let decoded = first_error(parts.par_iter_mut().with_max_len(1).map(decode).collect());
         let right = decoded.and_then(|()| checks.compare(&self.tensor, checksums));
         right.map_err(|error| checks.explain(&self.tensor, error))
     }
@@ -191,7 +192,7 @@ impl<'a> Part<'a, '_> {
     fn decode(&mut self, checkpoint: &Checkpoint, checks: Checks) -> Result<()> {
         let mut blocks = Vec::with_capacity(self.blocks.len());
         self.add_blocks(checks, &mut blocks)?;
-        blocks.par_chunks_mut(BLOCKS_PER_JOB).try_for_each(|blocks| {
+        blocks.par_chunks_mut(BLOCKS_PER_JOB).with_max_len(1).try_for_each(|blocks| {
             checkpoint.block_decoders.lend(|decoder| decoder.decode(&checkpoint.index, blocks))
         })
     }
