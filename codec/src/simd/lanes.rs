@@ -59,7 +59,7 @@ pub(super) trait Lanes: Copy {
     unsafe fn apart<R>(task: impl FnOnce() -> R) -> R;
 
     /// Asks for the tables that steps look things up in, which nothing leads a processor to before they do.
-    /// Since a block before was decoded, its checksum has taken their place in the cache.
+    /// The checksum of the block before may have taken their place in the cache.
     fn fetch(_tables: &DecodeTables) {}
 
     /// The numbers of `lanes`.

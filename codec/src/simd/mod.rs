@@ -1,9 +1,10 @@
 //! The block decoder for the processor's vectors.
 //!
 //! All levels run one generic loop, `stream` and `pieces`, over a type that holds the 32 lanes
-//! of a stream (`lanes`): an array for any processor, four AVX2 or two AVX-512 registers. What a
-//! level decodes equals what [`crate::block::decode_block`] does, bit for bit; a block with anything
-//! wrong is left to that reference, which says what it is.
+//! of a stream (`lanes`), an array for any processor, four AVX2 or two AVX-512 registers, and over
+//! the form that its states take their steps in (`states`). What a level decodes equals what
+//! [`crate::block::decode_block`] does, bit for bit; a block with anything wrong is left to that
+//! reference, which says what it is.
 //!
 //! Unsafe code is confined to this module: instructions that not every processor has, and their
 //! reads and writes through pointers.

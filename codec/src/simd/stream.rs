@@ -271,7 +271,7 @@ unsafe fn decode_units<
     while start + unit <= outs[0].len()
         && let Some(mut words) = front.words::<ENDS>(steps, &mut padded)
     {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise; there are as many words as these steps take at most.
         unsafe {
             let (first, second);
             if T::LONG && RUN > 4 {
@@ -327,7 +327,7 @@ unsafe fn decode_groups_of_bytes<
     while start < end
         && let Some(mut words) = front.words::<ENDS>(BYTES_RUN, &mut padded)
     {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise; there are as many words as these steps take at most.
         unsafe {
             let mut quarters = [[L::from_array(&[0; LANES]); 4]; B];
             if T::LONG || ENDS {

@@ -78,6 +78,8 @@ impl Checkpoint {
         let mut runs: Vec<Run<'a, 'o>> = runs.into_iter().collect();
         let mut checksums = vec![0; runs.iter().map(|run| run.blocks.len()).sum()];
         let jobs = jobs(&mut runs, &mut checksums);
+        // One by one: of a list that is divided among threads a part is not divided again unless it is stolen,
+        // and at the end all wait for who has the longest.
         let done =
             jobs.into_par_iter().with_max_len(1).map(|job| job.decode(self, checks)).collect();
         self.checked(first_error(done))?;
