@@ -80,6 +80,18 @@ identical, dtypes.
     Demo,
 }
 
+impl Command {
+    /// Whether it works on the files of a directory.
+    pub(super) fn is_for_directory(&self) -> bool {
+        match self {
+            Self::Encode(Encode { input, .. })
+            | Self::Decode(Decode { input, .. })
+            | Self::Verify(Verify { input, .. }) => input.is_dir(),
+            Self::Inspect(_) | Self::Gpu | Self::Load(_) | Self::Bench(_) | Self::Demo => false,
+        }
+    }
+}
+
 /// Compress a .safetensors file, or a directory with such files
 ///
 /// A directory is encoded as a whole: each NAME.safetensors becomes NAME.safetensors.wcodec, and

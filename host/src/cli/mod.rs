@@ -41,7 +41,7 @@ fn run(arguments: &Arguments) -> Result<Answer> {
     let common = &arguments.common;
     signals::watch()?;
     wcodec::guard_mapped_files()?;
-    start_threads(common.threads)?;
+    start_threads(common.threads, &arguments.command)?;
     wcodec::simd_level()?;
     match &arguments.command {
         Command::Encode(encode) => encode::run(encode, common),
@@ -56,8 +56,14 @@ fn run(arguments: &Arguments) -> Result<Answer> {
 }
 
 /// Starts the threads that encoding and decoding run on; 0 means one per processor.
-fn start_threads(threads: u16) -> Result<()> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+///
+/// The current one is among them: it would only wait for the others, and what it begins with would wait until
+/// one of those is awake. But several files of a directory have threads of their own, for which it waits.
+fn start_threads(threads: u16, command: &Command) -> Result<()> {
+    let mut pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+    if !command.is_for_directory() {
+        pool = pool.use_current_thread();
+    }
     pool.build_global().map_err(|error| Error::InvalidArgument {
         what: format!("--threads {threads}"),
         detail: format!("the threads cannot be started: {error}"),

@@ -50,8 +50,8 @@ pub fn encode_safetensors(
     rayon::scope(|scope| encode_file(scope, input, output, options))
 }
 
-fn encode_file(
-    scope: &Scope<'_>,
+fn encode_file<'scope>(
+    scope: &Scope<'scope>,
     input: &Path,
     output: &Path,
     options: &EncodeOptions,
@@ -65,7 +65,7 @@ fn encode_file(
     let before = mapped.metadata()?;
     let header = mapped.checked(safetensors::parse(mapped.bytes(), input))?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
-    let rooms = rooms_for(&header, options);
+    let rooms = Rooms::default();
     let threads = rayon::current_num_threads();
     let free = if mapped.bytes().len() > SMALL_FILE_BYTES { processors::free() } else { 0 };
     let (in_between, digest): (Option<Box<dyn InBetween>>, _) = match (threads, free) {
@@ -96,6 +96,9 @@ fn encode_file(
     // Where writing has failed, encoding only knows that it has.
     written.map_err(|error| Error::io("write", output, error))?;
     let report = encoded?;
+    // By another thread of the pool while this one waits for the disk, and else after that: giving memory back
+    // may have to wait until the mapped file is.
+    scope.spawn(|_| drop(rooms));
     file.commit()?;
     if let Some(unmapping) = unmapping {
         // Nothing in it can panic.
@@ -134,7 +137,7 @@ pub fn encode_safetensors_bytes_into(
     let path = Path::new("<memory>");
     let header = safetensors::parse(file, path)?;
     out.clear();
-    let rooms = rooms_for(&header, options);
+    let rooms = Rooms::default();
     let mut memory = Memory { bytes: out, rooms: &rooms };
     let mut sink = Sink::new(&mut memory, path, options);
     let digest = Digest::of(options);
@@ -183,12 +186,7 @@ fn encode_payload(
     if let Some(progress) = &options.progress {
         progress.start(file.len() as u64);
     }
-    let encode = || {
-        let encoded = encode_tensors(file, header, options, rooms, sink)?;
-        // The disk takes the last of it while the index is made.
-        sink.flush()?;
-        Ok(encoded)
-    };
+    let encode = || encode_tensors(file, header, options, rooms, sink);
     let (original_sha256, (tables, tensors)) = digest.beside(file, encode)?;
     let reports = header.tensors.iter().zip(&tensors).map(report_of).collect();
     let base = options.base.as_ref().filter(|_| tensors.iter().any(TensorRecord::needs_base));
@@ -201,17 +199,6 @@ fn encode_payload(
         tensors,
     };
     Ok(Payload { start, index, tensors: reports })
-}
-
-/// Memory for blocks, each of which is enough for any that is coded well.
-fn rooms_for(header: &Header, options: &EncodeOptions) -> Rooms {
-    let block_bytes = |entry: &TensorEntry| {
-        let bytes = options.block_elements * element_layout(&entry.dtype).width.bytes();
-        bytes.min(entry.byte_len() as usize)
-    };
-    // A symbol that is as good as never there may take a word of two bytes; the rest is what a block has for
-    // itself.
-    Rooms::of(2 * header.tensors.iter().map(block_bytes).max().unwrap_or(0) + (4 << 10))
 }
 
 fn report_of((entry, record): (&TensorEntry, &TensorRecord)) -> TensorReport {
@@ -323,6 +310,8 @@ fn encode_tensors(
             flush(window.lots)
         },
     )?;
+    // The disk takes the last of it while memory is given back and the index is made.
+    writer.sink.flush()?;
     let builders = writer.builders.into_iter().zip(plans);
     let mut records: Vec<TensorRecord> =
         builders.map(|(builder, plans)| builder.finish(plans)).collect();

@@ -50,7 +50,7 @@ impl Digest {
                 Ok((Some(sha256(file)), encoded))
             }
             Self::Ours if processors::free() > 0 => thread::scope(|scope| {
-                let hash = scope.spawn(|| sha256(file));
+                let hash = processors::spawn_apart(scope, || sha256(file));
                 let encoded = encode();
                 Ok((Some(hash.join().map_err(|_| failed())?), encoded?))
             }),

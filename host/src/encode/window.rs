@@ -308,7 +308,7 @@ impl BlockEncoder {
         grow(&mut self.scratch, encode_scratch_bytes(&spec));
         grow(&mut self.words, encode_scratch_words(&spec));
         let Self { scratch, words, choice, by_class, small } = self;
-        grow(choice, if spec.has_classes() { MAX_WIDTH * spec.elements } else { 0 });
+        grow(choice, if spec.has_classes() { spec.decoded_bytes() } else { 0 });
         let mut lengths = [0; MAX_WIDTH];
         by_class.clear();
         let by_class_only = |(_, record): &(usize, &PlaneRecord)| record.classes().is_some();
@@ -326,18 +326,18 @@ impl BlockEncoder {
             Some(MixedTables { tables, choice })
         });
         let elements = block.split_elements();
-        let mut encode = |out: &mut Vec<u8>, most: usize| {
-            grow(out, most);
+        let mut encode = |out: &mut [u8]| {
             level().encode_block(&spec, &of_planes, &classes, elements, scratch, words, out)
         };
         match max_block_bytes(&spec) {
             most @ ..=SMALL_PIECE_BYTES => {
-                let length = encode(small, most);
+                grow(small, most);
+                let length = encode(small);
                 Piece::of(&small[..length])
             }
             most => {
-                let mut room = rooms.take();
-                let length = encode(&mut room, most);
+                let mut room = rooms.take(most);
+                let length = encode(&mut room);
                 Piece::new(room, length)
             }
         }

@@ -10,6 +10,7 @@ use std::thread;
 
 use super::gathered::{Gathered, Piece};
 use super::rooms::Rooms;
+use crate::processors;
 
 /// Bytes that are handed over at a time: enough for a write to be worth its call, and few enough for the
 /// processor's cache to still have them.
@@ -77,7 +78,7 @@ pub(crate) fn write_beside<R>(
     };
     let line = Line::new(writer);
     let (worked, computed) = thread::scope(|scope| {
-        let worker = scope.spawn(|| line.work(in_between));
+        let worker = processors::spawn_apart(scope, || line.work(in_between));
         let bytes = Vec::with_capacity(HANDED_BYTES);
         let mut behind = Behind { rooms, bytes, made: 1, line: &line };
         let computed = compute(&mut behind);
@@ -385,7 +386,7 @@ mod tests {
     #[test]
     fn all_bytes_arrive_in_order() {
         let many = HANDED * HANDED_BYTES * 3 + 1;
-        let rooms = Rooms::of(STEP_BYTES);
+        let rooms = Rooms::default();
         for of_its_own in [false, true] {
             for (count, step) in [(0, 1), (1, 1), (STEP_BYTES, STEP_BYTES), (many, 99_991)] {
                 let (mut disk, bytes) = (disk(usize::MAX), bytes(count));
@@ -403,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_ends_the_computation_with_its_error() {
-        let rooms = Rooms::of(STEP_BYTES);
+        let rooms = Rooms::default();
         for of_its_own in [false, true] {
             let room = 3 * STEP_BYTES + 5;
             let mut disk = disk(room);
@@ -446,7 +447,7 @@ mod tests {
             }
         }
 
-        let (mut writer, rooms) = (Elsewhere(thread::current().id()), Rooms::of(STEP_BYTES));
+        let (mut writer, rooms) = (Elsewhere(thread::current().id()), Rooms::default());
         let piece = bytes(HANDED_BYTES);
         let (written, error) = write_beside(&mut writer, nothing(true), &rooms, |output| {
             // Ends because the other thread panics, or never.
@@ -462,7 +463,7 @@ mod tests {
 
     #[test]
     fn what_is_not_flushed_is_not_written() {
-        let rooms = Rooms::of(STEP_BYTES);
+        let rooms = Rooms::default();
         for of_its_own in [false, true] {
             let mut disk = disk(usize::MAX);
             let (written, computed) =
@@ -481,7 +482,7 @@ mod tests {
         for is_first in [false, true] {
             let (sender, done) = channel();
             let steps = Steps { left: 1000, sender, is_first };
-            let (mut disk, rooms) = (disk(usize::MAX), Rooms::of(STEP_BYTES));
+            let (mut disk, rooms) = (disk(usize::MAX), Rooms::default());
             let piece = bytes(HANDED_BYTES);
             let (written, computed) =
                 write_beside(&mut disk, Some(Box::new(steps)), &rooms, |output| {
@@ -502,7 +503,7 @@ mod tests {
         for is_first in [false, true] {
             let (sender, _done) = channel();
             let endless = Steps { left: usize::MAX, sender, is_first };
-            let (mut disk, rooms) = (disk(usize::MAX), Rooms::of(STEP_BYTES));
+            let (mut disk, rooms) = (disk(usize::MAX), Rooms::default());
             let piece = bytes(HANDED_BYTES);
             let (written, ()) =
                 write_beside(&mut disk, Some(Box::new(endless)), &rooms, |output| {

@@ -12,7 +12,7 @@ pub(super) const STEP_BYTES: usize = 256 << 10;
 /// Pieces of no more bytes are put together first: a copy costs less than one more for the system to look at.
 pub(crate) const SMALL_PIECE_BYTES: usize = 4 << 10;
 /// Room for small pieces that are put together.
-const COLLECTION_BYTES: usize = 64 << 10;
+const COLLECTION_BYTES: usize = 16 << 10;
 
 /// The next bytes of a file, at the beginning of memory of their own.
 #[derive(Debug)]
@@ -220,7 +220,7 @@ mod tests {
     fn all_is_written_in_whole_steps() {
         for most in [usize::MAX, STEP_BYTES, 100_003] {
             let mut disk = Disk { most, written: Vec::new(), ends: Vec::new() };
-            let rooms = Rooms::of(1);
+            let rooms = Rooms::default();
             let mut expected = Vec::new();
             let mut gathered = Gathered::new(&mut disk, &rooms);
             for length in lengths() {
@@ -243,14 +243,14 @@ mod tests {
     #[test]
     fn memory_comes_back() {
         let mut disk = Disk { most: usize::MAX, written: Vec::new(), ends: Vec::new() };
-        let rooms = Rooms::of(STEP_BYTES);
+        let rooms = Rooms::default();
         let mut gathered = Gathered::new(&mut disk, &rooms);
-        let mut memory = rooms.take();
+        let mut memory = rooms.take(STEP_BYTES);
         memory[0] = 7;
         let address = memory.as_ptr();
         gathered.put(Piece::new(memory, STEP_BYTES - 1)).unwrap();
         gathered.put(Piece::of(&[1; 2])).unwrap();
-        let again = rooms.take();
+        let again = rooms.take(STEP_BYTES);
         assert_eq!(again.as_ptr(), address);
         assert_eq!((gathered.written, gathered.unwritten), (STEP_BYTES as u64, 1));
     }

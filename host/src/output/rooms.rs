@@ -1,30 +1,24 @@
 //! Memory that pieces of a file are made in.
 
+use super::gathered::SMALL_PIECE_BYTES;
 use crate::spares::Spares;
 
-/// Memory in pieces of one size, so that whoever takes one need not make it larger. What is never written to
-/// takes none.
-pub(crate) struct Rooms {
-    bytes: usize,
-    spares: Spares<Vec<u8>>,
-}
+/// Memory of pieces that have been written, for the next ones.
+#[derive(Default)]
+pub(crate) struct Rooms(Spares<Vec<u8>>);
 
 impl Rooms {
-    /// Each is of so many bytes.
-    pub(crate) fn of(bytes: usize) -> Self {
-        Self { bytes, spares: Spares::default() }
+    /// Memory of at least so many bytes, whose contents are of no account.
+    pub(crate) fn take(&self, bytes: usize) -> Vec<u8> {
+        let room = self.0.take();
+        // What is too small is not kept, so that in the end all are large enough for most pieces.
+        if room.len() < bytes { vec![0; bytes] } else { room }
     }
 
-    /// Memory whose contents are of no account.
-    pub(crate) fn take(&self) -> Vec<u8> {
-        let room = self.spares.take();
-        if room.is_empty() { vec![0; self.bytes] } else { room }
-    }
-
-    /// Keeps `memory` for others, if it is enough for them.
+    /// Keeps `memory` for others, unless it is only enough for small pieces, which have their own.
     pub(crate) fn give_back(&self, memory: Vec<u8>) {
-        if memory.len() >= self.bytes.max(1) {
-            self.spares.give_back(memory);
+        if memory.len() > SMALL_PIECE_BYTES {
+            self.0.give_back(memory);
         }
     }
 }
@@ -35,13 +29,18 @@ mod tests {
 
     #[test]
     fn what_is_given_back_is_taken_again_if_it_is_enough() {
-        let rooms = Rooms::of(10);
-        let mut room = rooms.take();
-        assert_eq!(room, [0; 10]);
+        const BYTES: usize = SMALL_PIECE_BYTES + 1;
+        let rooms = Rooms::default();
+        let mut room = rooms.take(BYTES);
+        assert_eq!(room, [0; BYTES]);
         room[0] = 1;
         rooms.give_back(room);
-        rooms.give_back(vec![2; 9]);
-        assert_eq!(rooms.take()[0], 1);
-        assert_eq!(rooms.take(), [0; 10]);
+        assert_eq!(rooms.take(BYTES - 1)[0], 1);
+
+        rooms.give_back(vec![2; BYTES]);
+        assert_eq!(rooms.take(BYTES + 1), [0; BYTES + 1]);
+
+        rooms.give_back(vec![3; SMALL_PIECE_BYTES]);
+        assert_eq!(rooms.take(1), [0]);
     }
 }
