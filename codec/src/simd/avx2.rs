@@ -322,10 +322,11 @@ impl<const GATHERS: bool> Lanes for Registers<GATHERS> {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn unrotate(self) -> Self {
-        let highest = _mm256_set1_epi8(i8::MIN);
+        let (zero, one) = (_mm256_setzero_si256(), _mm256_set1_epi8(1));
         Self(self.0.map(|bytes| {
-            let right = _mm256_andnot_si256(highest, _mm256_srli_epi16::<1>(bytes));
-            _mm256_or_si256(right, _mm256_and_si256(highest, _mm256_slli_epi16::<7>(bytes)))
+            // Averages are rounded up: of an even number and 0, and of an odd one and 255, which is 128 more.
+            let all_if_odd = _mm256_sub_epi8(zero, _mm256_and_si256(bytes, one));
+            _mm256_avg_epu8(bytes, all_if_odd)
         }))
     }
 

@@ -1,6 +1,7 @@
 //! One stream, decoded unit by unit.
 
 use super::lanes::{Lanes, STEP_WORD_BYTES, all_of_mut};
+use super::prefetch::{self, ELEMENTS_AHEAD};
 use super::states::{InTurn, QUARTER_STEPS, StreamStates};
 use crate::block::DecodeTables;
 use crate::constants::{LANE_RUN_BYTES, LANES};
@@ -327,6 +328,13 @@ unsafe fn decode_groups_of_bytes<
     while start < end
         && let Some(mut words) = front.words::<ENDS>(BYTES_RUN, &mut padded)
     {
+        // A loop of fewer instructions gains nothing by it.
+        if T::LONG {
+            for out in &*outs {
+                let ahead = start + ELEMENTS_AHEAD..start + ELEMENTS_AHEAD + UNIT;
+                prefetch::for_writing(out.get(ahead).unwrap_or_default());
+            }
+        }
         // SAFETY: the caller's promise; there are as many words as these steps take at most.
         unsafe {
             let mut quarters = [[L::from_array(&[0; LANES]); 4]; B];
