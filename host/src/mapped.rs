@@ -6,8 +6,11 @@ mod reader;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 
 use crate::error::{Error, Result};
 
@@ -25,12 +28,17 @@ pub fn guard_mapped_files() -> Result<()> {
     Ok(())
 }
 
+/// Bytes whose pages are given back at a time.
+const GIVEN_BACK_BYTES: usize = 4 << 20;
+
 /// A file whose bytes are read from the page cache without a copy.
 pub(crate) struct MappedFile {
     // Before the map, so that nobody looks for the addresses of one that is gone.
     #[cfg(unix)]
     region: guard::Region,
     map: Mmap,
+    /// Bytes whose pages have been given back.
+    given_back: AtomicUsize,
     file: File,
     path: PathBuf,
 }
@@ -55,6 +63,7 @@ impl MappedFile {
             #[cfg(unix)]
             region: guard::Region::of(&map),
             map,
+            given_back: AtomicUsize::new(0),
             file,
             path: path.to_owned(),
         })
@@ -62,6 +71,28 @@ impl MappedFile {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// Gives back the pages of about the first `bytes` bytes, which nobody is expected to read again; who does
+    /// finds them as they are in the file.
+    pub(crate) fn give_back(&self, bytes: usize) {
+        let end = bytes.min(self.map.len());
+        let end = end - end % GIVEN_BACK_BYTES;
+        let start = self.given_back.fetch_max(end, Ordering::Relaxed);
+        #[cfg(unix)]
+        if start < end {
+            // SAFETY: the pages are those of a file that this map only reads, or zeros that the guard has put
+            // in the place of some that cannot be read: both are found again. It is but a hint.
+            let _ = unsafe {
+                self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start)
+            };
+        }
+    }
+
+    /// Bytes whose pages have been given back so far.
+    #[cfg(test)]
+    pub(crate) fn given_back(&self) -> usize {
+        self.given_back.load(Ordering::Relaxed)
     }
 
     /// `result`, which was made from these bytes, if all of them could be read so far.

@@ -20,6 +20,7 @@ use super::records::{OpenChunk, TensorBuilder, TensorPlans, chunk_of};
 use super::reference::find_references;
 use super::report::{EncodeReport, TensorReport};
 use super::sink::{Memory, Sink};
+use super::source::Source;
 use super::tables::TablePool;
 use super::tiles::find_tilings;
 use super::window::{EncodedBlock, Planner, SegmentInput, Workshop};
@@ -61,7 +62,8 @@ fn encode_file<'scope>(
     if let Some(base) = &options.base {
         ensure_apart(base.path(), output)?;
     }
-    let mapped = Arc::new(MappedFile::open(input)?);
+    let source = Arc::new(Source::new(MappedFile::open(input)?, options.sha256));
+    let mapped = &source.mapped;
     let before = mapped.metadata()?;
     let header = mapped.checked(safetensors::parse(mapped.bytes(), input))?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
@@ -73,7 +75,7 @@ fn encode_file<'scope>(
         (_, 0) | (2.., 1) => (None, Digest::of(options)),
         // Who encodes writes as far as the hash takes longer than that.
         (_, 1) if options.sha256 => {
-            let (hashing, digest) = digest::in_between(&mapped);
+            let (hashing, digest) = digest::in_between(&source);
             (Some(hashing), digest)
         }
         _ => (Some(Box::new(Nothing)), Digest::of(options)),
@@ -81,15 +83,17 @@ fn encode_file<'scope>(
     let mut unmapping = None;
     let (written, encoded) = write_beside(&mut file, in_between, &rooms, |behind| {
         let mut sink = Sink::new(behind, output, options);
-        let payload = encode_payload(mapped.bytes(), &header, options, digest, &rooms, &mut sink);
+        let (bytes, mapped) = (source.mapped.bytes(), &source.mapped);
+        let payload =
+            encode_payload(bytes, Some(&source), &header, options, digest, &rooms, &mut sink);
         let payload = mapped.checked(payload)?;
         mapped.check_unchanged(&before)?;
-        // Its pages are given back meanwhile, not before or after all else.
+        // The last of its pages are given back meanwhile, not before or after all else.
         if free > 0 {
             // Where there can be no thread it is done at once.
-            unmapping = thread::Builder::new().spawn(|| drop(mapped)).ok();
+            unmapping = thread::Builder::new().spawn(|| drop(source)).ok();
         } else {
-            scope.spawn(|_| drop(mapped));
+            scope.spawn(|_| drop(source));
         }
         payload.complete(sink)
     });
@@ -141,7 +145,7 @@ pub fn encode_safetensors_bytes_into(
     let mut memory = Memory { bytes: out, rooms: &rooms };
     let mut sink = Sink::new(&mut memory, path, options);
     let digest = Digest::of(options);
-    let encode = || encode_payload(file, &header, options, digest, &rooms, &mut sink);
+    let encode = || encode_payload(file, None, &header, options, digest, &rooms, &mut sink);
     let payload = if header.tensors.len() <= 1 && file.len() <= SMALL_FILE_BYTES {
         // Done before another thread would be awake, and nothing in it is for several.
         encode()
@@ -176,6 +180,7 @@ impl Payload {
 
 fn encode_payload(
     file: &[u8],
+    source: Option<&Source>,
     header: &Header,
     options: &EncodeOptions,
     digest: Digest,
@@ -186,8 +191,8 @@ fn encode_payload(
     if let Some(progress) = &options.progress {
         progress.start(file.len() as u64);
     }
-    let encode = || encode_tensors(file, header, options, rooms, sink);
-    let (original_sha256, (tables, tensors)) = digest.beside(file, encode)?;
+    let encode = || encode_tensors(file, source, header, options, rooms, sink);
+    let (original_sha256, (tables, tensors)) = digest.beside(file, source, encode)?;
     let reports = header.tensors.iter().zip(&tensors).map(report_of).collect();
     let base = options.base.as_ref().filter(|_| tensors.iter().any(TensorRecord::needs_base));
     let index = Index {
@@ -213,6 +218,7 @@ fn report_of((entry, record): (&TensorEntry, &TensorRecord)) -> TensorReport {
 /// Writes the payload of all tensors, and returns what the index says of them.
 fn encode_tensors(
     file: &[u8],
+    source: Option<&Source>,
     header: &Header,
     options: &EncodeOptions,
     rooms: &Rooms,
@@ -254,7 +260,7 @@ fn encode_tensors(
         header.tensors.iter().map(|_| TensorPlans::default()).collect();
     let workshop = Workshop::new(rooms);
     let (chunk, written) = (OpenChunk::default(), 0);
-    let mut writer = TensorWriter { builders, chunk, written, options, sink };
+    let mut writer = TensorWriter { builders, chunk, written, source, options, sink };
     let take =
         |blocks: Vec<EncodedBlock>| blocks.into_iter().try_for_each(|block| writer.write(block));
     in_order(
@@ -360,6 +366,7 @@ struct TensorWriter<'a, 'sink> {
     chunk: OpenChunk,
     /// What the blocks that are written were before they were encoded, in bytes.
     written: u64,
+    source: Option<&'a Source>,
     options: &'a EncodeOptions,
     sink: &'a mut Sink<'sink>,
 }
@@ -381,6 +388,7 @@ impl TensorWriter<'_, '_> {
         self.options.advance(block.original_bytes);
         self.written += block.original_bytes as u64;
         self.sink.reach(self.written);
+        self.source.inspect(|source| source.encode(self.written as usize));
         self.sink.put(block.piece)
     }
 }

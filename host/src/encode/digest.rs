@@ -5,9 +5,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use super::options::EncodeOptions;
+use super::source::Source;
 use crate::error::{Error, Result};
-use crate::hash::{Sha256, sha256};
-use crate::mapped::MappedFile;
+use crate::hash::Sha256;
 use crate::output::InBetween;
 use crate::processors;
 
@@ -32,13 +32,23 @@ impl Digest {
         if options.sha256 { Self::Ours } else { Self::Unwanted }
     }
 
-    /// Runs `encode`, meanwhile has `file` hashed, and returns what both have come to.
+    /// Runs `encode`, meanwhile has `file` hashed, which is `source` if it is mapped, and returns what both have
+    /// come to.
     pub(super) fn beside<R: Send>(
         self,
         file: &[u8],
+        source: Option<&Source>,
         encode: impl FnOnce() -> Result<R> + Send,
     ) -> Result<(Option<[u8; 32]>, R)> {
         let failed = || Error::Internal { detail: "hashing the original failed".into() };
+        let sha256 = || {
+            let mut hash = Sha256::default();
+            for part in file.chunks(STEP_BYTES) {
+                hash.update(part);
+                source.inspect(|source| source.hash(part.len()));
+            }
+            hash.finalize()
+        };
         match self {
             Self::Unwanted => Ok((None, encode()?)),
             Self::Sent(receiver) => {
@@ -47,16 +57,16 @@ impl Digest {
             }
             Self::Ours if file.len() <= SMALL_FILE_BYTES => {
                 let encoded = encode()?;
-                Ok((Some(sha256(file)), encoded))
+                Ok((Some(sha256()), encoded))
             }
             Self::Ours if processors::free() > 0 => thread::scope(|scope| {
-                let hash = processors::spawn_apart(scope, || sha256(file));
+                let hash = processors::spawn_apart(scope, sha256);
                 let encoded = encode();
                 Ok((Some(hash.join().map_err(|_| failed())?), encoded?))
             }),
             Self::Ours => {
                 // Another thread of the pool begins with the hash, which is the first that it can take.
-                let (encoded, hash) = rayon::join(encode, || sha256(file));
+                let (encoded, hash) = rayon::join(encode, sha256);
                 Ok((Some(hash), encoded?))
             }
         }
@@ -64,33 +74,34 @@ impl Digest {
 }
 
 /// The hash of a mapped file for who has nothing else to do, and where it then is.
-pub(super) fn in_between(mapped: &Arc<MappedFile>) -> (Box<dyn InBetween>, Digest) {
+pub(super) fn in_between(source: &Arc<Source>) -> (Box<dyn InBetween>, Digest) {
     let (sender, receiver) = channel();
-    let rest = Some((Arc::clone(mapped), Sha256::default()));
+    let rest = Some((Arc::clone(source), Sha256::default()));
     (Box::new(Hashing { rest, hashed: 0, sender }), Digest::Sent(receiver))
 }
 
 /// A hash that somebody computes a little of each time.
 struct Hashing {
     /// The file and the hash of what has been hashed, until that is all.
-    rest: Option<(Arc<MappedFile>, Sha256)>,
+    rest: Option<(Arc<Source>, Sha256)>,
     hashed: usize,
     sender: Sender<[u8; 32]>,
 }
 
 impl InBetween for Hashing {
     fn go_on(&mut self) -> bool {
-        let Some((mapped, mut hash)) = self.rest.take() else { return false };
-        let bytes = mapped.bytes();
+        let Some((source, mut hash)) = self.rest.take() else { return false };
+        let bytes = source.mapped.bytes();
         let end = bytes.len().min(self.hashed + STEP_BYTES);
         hash.update(&bytes[self.hashed..end]);
+        source.hash(end - self.hashed);
         self.hashed = end;
         if end < bytes.len() {
-            self.rest = Some((mapped, hash));
+            self.rest = Some((source, hash));
             return true;
         }
         // Before anybody learns that it is not needed here any more.
-        drop(mapped);
+        drop(source);
         // Who does not take it has failed.
         let _ = self.sender.send(hash.finalize());
         false
@@ -105,6 +116,8 @@ impl InBetween for Hashing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::sha256;
+    use crate::mapped::MappedFile;
 
     fn bytes(count: usize) -> Vec<u8> {
         (0..count as u32).map(|number| (number % 253) as u8).collect()
@@ -118,8 +131,8 @@ mod tests {
         for count in [1, STEP_BYTES - 1, STEP_BYTES, STEP_BYTES + 1, 3 * STEP_BYTES + 7] {
             let bytes = bytes(count);
             std::fs::write(&path, &bytes).unwrap();
-            let mapped = Arc::new(MappedFile::open(&path).unwrap());
-            let (mut hashing, digest) = in_between(&mapped);
+            let source = Arc::new(Source::new(MappedFile::open(&path).unwrap(), true));
+            let (mut hashing, digest) = in_between(&source);
             let mut steps = 0;
             loop {
                 assert!(!hashing.is_behind((steps * STEP_BYTES) as u64));
@@ -132,8 +145,8 @@ mod tests {
             assert_eq!(steps, count.div_ceil(STEP_BYTES));
             assert!(!hashing.is_behind(count as u64), "all has been hashed");
             assert!(!hashing.go_on(), "there is nothing left to do");
-            assert_eq!(Arc::strong_count(&mapped), 1, "the file is not needed any more");
-            let (hash, ()) = digest.beside(&bytes, || Ok(())).unwrap();
+            assert_eq!(Arc::strong_count(&source), 1, "the file is not needed any more");
+            let (hash, ()) = digest.beside(&bytes, None, || Ok(())).unwrap();
             assert_eq!(hash, Some(sha256(&bytes)));
         }
     }
@@ -144,9 +157,10 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             for count in [0, SMALL_FILE_BYTES, SMALL_FILE_BYTES + 1] {
                 let bytes = bytes(count);
-                let hashed = pool.install(|| Digest::Ours.beside(&bytes, || Ok("encoded")));
+                let hashed = pool.install(|| Digest::Ours.beside(&bytes, None, || Ok("encoded")));
                 assert_eq!(hashed.unwrap(), (Some(sha256(&bytes)), "encoded"));
-                let hashed = pool.install(|| Digest::Unwanted.beside(&bytes, || Ok("encoded")));
+                let hashed =
+                    pool.install(|| Digest::Unwanted.beside(&bytes, None, || Ok("encoded")));
                 assert_eq!(hashed.unwrap(), (None, "encoded"));
             }
         }
@@ -157,7 +171,7 @@ mod tests {
         // Never sent, and never hung up.
         let (sender, receiver) = channel();
         let failed = || Err::<(), _>(Error::Internal { detail: "no".into() });
-        let error = Digest::Sent(receiver).beside(&[], failed).unwrap_err();
+        let error = Digest::Sent(receiver).beside(&[], None, failed).unwrap_err();
         assert!(matches!(error, Error::Internal { detail } if detail == "no"));
         drop(sender);
     }

@@ -25,6 +25,7 @@ mod records;
 mod reference;
 mod report;
 mod sink;
+mod source;
 mod tables;
 mod tiles;
 mod window;
