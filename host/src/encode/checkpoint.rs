@@ -27,7 +27,7 @@ use super::window::{EncodedBlock, Planner, SegmentInput, Workshop};
 use crate::error::{Error, Result};
 use crate::format::{BaseRecord, CHUNK_BYTES, Index, TensorRecord, WINDOW_BLOCKS, WINDOW_BYTES};
 use crate::mapped::MappedFile;
-use crate::output::{AtomicFile, InBetween, Nothing, Rooms, ensure_apart, write_beside};
+use crate::output::{AtomicFile, InBetween, Nothing, ensure_apart, write_beside};
 use crate::processors;
 use crate::safetensors::{self, Header, TensorEntry};
 
@@ -67,7 +67,7 @@ fn encode_file<'scope>(
     let before = mapped.metadata()?;
     let header = mapped.checked(safetensors::parse(mapped.bytes(), input))?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
-    let rooms = Rooms::default();
+    let workshop = Workshop::default();
     let threads = rayon::current_num_threads();
     let free = if mapped.bytes().len() > SMALL_FILE_BYTES { processors::free() } else { 0 };
     let (in_between, digest): (Option<Box<dyn InBetween>>, _) = match (threads, free) {
@@ -81,11 +81,11 @@ fn encode_file<'scope>(
         _ => (Some(Box::new(Nothing)), Digest::of(options)),
     };
     let mut unmapping = None;
-    let (written, encoded) = write_beside(&mut file, in_between, &rooms, |behind| {
+    let (written, encoded) = write_beside(&mut file, in_between, &workshop.rooms, |behind| {
         let mut sink = Sink::new(behind, output, options);
         let (bytes, mapped) = (source.mapped.bytes(), &source.mapped);
         let payload =
-            encode_payload(bytes, Some(&source), &header, options, digest, &rooms, &mut sink);
+            encode_payload(bytes, Some(&source), &header, options, digest, &workshop, &mut sink);
         let payload = mapped.checked(payload)?;
         mapped.check_unchanged(&before)?;
         // The last of its pages are given back meanwhile, not before or after all else.
@@ -102,7 +102,7 @@ fn encode_file<'scope>(
     let report = encoded?;
     // By another thread of the pool while this one waits for the disk, and else after that: giving memory back
     // may have to wait until the mapped file is.
-    scope.spawn(|_| drop(rooms));
+    scope.spawn(|_| drop(workshop));
     file.commit()?;
     if let Some(unmapping) = unmapping {
         // Nothing in it can panic.
@@ -141,11 +141,11 @@ pub fn encode_safetensors_bytes_into(
     let path = Path::new("<memory>");
     let header = safetensors::parse(file, path)?;
     out.clear();
-    let rooms = Rooms::default();
-    let mut memory = Memory { bytes: out, rooms: &rooms };
+    let workshop = Workshop::default();
+    let mut memory = Memory { bytes: out, rooms: &workshop.rooms };
     let mut sink = Sink::new(&mut memory, path, options);
     let digest = Digest::of(options);
-    let encode = || encode_payload(file, None, &header, options, digest, &rooms, &mut sink);
+    let encode = || encode_payload(file, None, &header, options, digest, &workshop, &mut sink);
     let payload = if header.tensors.len() <= 1 && file.len() <= SMALL_FILE_BYTES {
         // Done before another thread would be awake, and nothing in it is for several.
         encode()
@@ -184,14 +184,14 @@ fn encode_payload(
     header: &Header,
     options: &EncodeOptions,
     digest: Digest,
-    rooms: &Rooms,
+    workshop: &Workshop,
     sink: &mut Sink<'_>,
 ) -> Result<Payload> {
     let start = Instant::now();
     if let Some(progress) = &options.progress {
         progress.start(file.len() as u64);
     }
-    let encode = || encode_tensors(file, source, header, options, rooms, sink);
+    let encode = || encode_tensors(file, source, header, options, workshop, sink);
     let (original_sha256, (tables, tensors)) = digest.beside(file, source, encode)?;
     let reports = header.tensors.iter().zip(&tensors).map(report_of).collect();
     let base = options.base.as_ref().filter(|_| tensors.iter().any(TensorRecord::needs_base));
@@ -221,7 +221,7 @@ fn encode_tensors(
     source: Option<&Source>,
     header: &Header,
     options: &EncodeOptions,
-    rooms: &Rooms,
+    workshop: &Workshop,
     sink: &mut Sink<'_>,
 ) -> Result<(TablePool, Vec<TensorRecord>)> {
     sink.write_header()?;
@@ -258,7 +258,6 @@ fn encode_tensors(
     }
     let mut plans: Vec<TensorPlans> =
         header.tensors.iter().map(|_| TensorPlans::default()).collect();
-    let workshop = Workshop::new(rooms);
     let (chunk, written) = (OpenChunk::default(), 0);
     let mut writer = TensorWriter { builders, chunk, written, source, options, sink };
     let take =

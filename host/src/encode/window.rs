@@ -118,10 +118,11 @@ pub(crate) struct Planner {
 }
 
 /// What encoding keeps from one window to the next.
-pub(crate) struct Workshop<'a> {
+#[derive(Default)]
+pub(crate) struct Workshop {
     encoders: Spares<BlockEncoder>,
     /// Memory for encoded blocks.
-    rooms: &'a Rooms,
+    pub(crate) rooms: Rooms,
 }
 
 /// A window whose blocks have plans.
@@ -229,12 +230,7 @@ impl Planner {
     }
 }
 
-impl<'a> Workshop<'a> {
-    /// Takes memory for encoded blocks from `rooms`.
-    pub(crate) fn new(rooms: &'a Rooms) -> Self {
-        Self { encoders: Spares::default(), rooms }
-    }
-
+impl Workshop {
     /// Encodes some blocks of a window, one after the other.
     pub(crate) fn encode(&self, blocks: &PlannedBlocks<'_>) -> Vec<EncodedBlock> {
         let PlannedBlocks { window, numbers } = blocks;
@@ -243,7 +239,7 @@ impl<'a> Workshop<'a> {
     }
 
     fn encode_block(&self, tables: &Tables, block: &PlannedBlock<'_>) -> EncodedBlock {
-        let encode = |encoder: &mut BlockEncoder| encoder.encode(tables, block, self.rooms);
+        let encode = |encoder: &mut BlockEncoder| encoder.encode(tables, block, &self.rooms);
         EncodedBlock {
             tensor: block.tensor,
             plan: block.number,
