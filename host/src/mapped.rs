@@ -87,6 +87,8 @@ impl MappedFile {
                 self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start)
             };
         }
+        #[cfg(not(unix))]
+        let _ = start;
     }
 
     /// Bytes whose pages have been given back so far.

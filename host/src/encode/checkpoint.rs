@@ -387,7 +387,7 @@ impl TensorWriter<'_, '_> {
         self.options.advance(block.original_bytes);
         self.written += block.original_bytes as u64;
         self.sink.reach(self.written);
-        self.source.inspect(|source| source.encode(self.written as usize));
+        self.source.inspect(|source| source.note_encoded(self.written as usize));
         self.sink.put(block.piece)
     }
 }

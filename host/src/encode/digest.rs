@@ -45,7 +45,7 @@ impl Digest {
             let mut hash = Sha256::default();
             for part in file.chunks(STEP_BYTES) {
                 hash.update(part);
-                source.inspect(|source| source.hash(part.len()));
+                source.inspect(|source| source.note_hashed(part.len()));
             }
             hash.finalize()
         };
@@ -94,7 +94,7 @@ impl InBetween for Hashing {
         let bytes = source.mapped.bytes();
         let end = bytes.len().min(self.hashed + STEP_BYTES);
         hash.update(&bytes[self.hashed..end]);
-        source.hash(end - self.hashed);
+        source.note_hashed(end - self.hashed);
         self.hashed = end;
         if end < bytes.len() {
             self.rest = Some((source, hash));

@@ -22,12 +22,12 @@ impl Source {
     }
 
     /// The next `bytes` bytes have been hashed.
-    pub(super) fn hash(&self, bytes: usize) {
+    pub(super) fn note_hashed(&self, bytes: usize) {
         self.hashed.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The first `bytes` bytes have been encoded.
-    pub(super) fn encode(&self, bytes: usize) {
+    pub(super) fn note_encoded(&self, bytes: usize) {
         let done = bytes.min(self.hashed.load(Ordering::Relaxed));
         let most = self.mapped.bytes().len().saturating_sub(LAST_BYTES);
         self.mapped.give_back(done.min(most));
@@ -52,16 +52,16 @@ mod tests {
         let bytes: Vec<u8> = (0..LAST_BYTES + 9 * MIB).map(|number| (number % 251) as u8).collect();
         let (_folder, source) = source(&bytes, true);
         assert!(source.mapped.bytes() == bytes);
-        source.encode(8 * MIB);
+        source.note_encoded(8 * MIB);
         assert_eq!(source.mapped.given_back(), 0, "nothing has been hashed");
-        source.hash(5 * MIB);
+        source.note_hashed(5 * MIB);
         assert_eq!(source.mapped.given_back(), 0, "nobody has looked yet");
-        source.encode(8 * MIB);
+        source.note_encoded(8 * MIB);
         assert_eq!(source.mapped.given_back(), 4 * MIB);
-        source.hash(bytes.len() - 5 * MIB);
-        source.encode(7 * MIB);
+        source.note_hashed(bytes.len() - 5 * MIB);
+        source.note_encoded(7 * MIB);
         assert_eq!(source.mapped.given_back(), 4 * MIB);
-        source.encode(bytes.len());
+        source.note_encoded(bytes.len());
         assert_eq!(source.mapped.given_back(), 8 * MIB, "the last pages stay");
         assert!(source.mapped.bytes() == bytes, "who reads it again finds what is in the file");
     }
@@ -69,9 +69,9 @@ mod tests {
     #[test]
     fn what_need_not_be_hashed_is_given_back_when_it_is_encoded() {
         let (_folder, source) = source(&vec![7; LAST_BYTES + 4 * MIB], false);
-        source.encode(4 * MIB - 1);
+        source.note_encoded(4 * MIB - 1);
         assert_eq!(source.mapped.given_back(), 0);
-        source.encode(4 * MIB);
+        source.note_encoded(4 * MIB);
         assert_eq!(source.mapped.given_back(), 4 * MIB);
     }
 }
