@@ -407,6 +407,31 @@ fn directory_is_the_same_by_many_threads_and_by_one() {
     assert!(!place.path("damaged").exists());
 }
 
+/// The thread of `main` then is the only one that encodes and decodes: whoever waits for that while it waits
+/// for them, waits for ever.
+#[test]
+fn one_thread_is_enough_for_every_command() {
+    let place = Workplace::with_model();
+    for arguments in [
+        &["encode", "model/m.safetensors", "-o", "m.wcodec"][..],
+        &["decode", "m.wcodec", "-o", "decoded"],
+        &["verify", "m.wcodec", "--against", "model/m.safetensors"],
+        &["inspect", "m.wcodec", "--explain"],
+        &["load", "m.wcodec", "--device", "cpu"],
+        &["encode", "model"],
+        &["verify", "model-wcodec"],
+        &["decode", "model-wcodec", "-o", "back"],
+        &["bench", "model/m.safetensors", "--runs", "1"],
+        &["demo"],
+    ] {
+        let mut command = place.command(arguments);
+        let limit = std::time::Duration::from_secs(120);
+        command.args(["--threads", "1"]).timeout(limit).assert().success();
+    }
+    assert!(place.read("decoded") == DEMO_CHECKPOINT);
+    assert!(snapshot(&place.path("back")) == snapshot(&place.path("model")));
+}
+
 #[test]
 fn directory_errors_change_nothing() {
     let place = Workplace::with_model();
