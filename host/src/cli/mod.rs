@@ -58,8 +58,8 @@ fn run(arguments: &Arguments) -> Result<Answer> {
 /// Starts the threads that encoding and decoding run on; 0 means one per processor.
 ///
 /// The current one is among them: it would only wait for the others, and what it begins with would wait until
-/// one of those is awake. But several files of a directory are under way only where none of them would wait for
-/// their threads.
+/// one of those is awake. But not for a directory: several of its files are under way at a time only if they are
+/// begun outside of the pool.
 fn start_threads(threads: u16, command: &Command) -> Result<()> {
     let mut pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
     if !command.is_for_directory() {
