@@ -47,6 +47,27 @@ mod tests {
         (folder, Source::new(MappedFile::open(&path).unwrap(), is_hashed))
     }
 
+    /// KiB of a mapped file whose pages this process has.
+    #[cfg(target_os = "linux")]
+    fn resident_kib(source: &Source) -> usize {
+        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let start = format!("{:x}-", source.mapped.bytes().as_ptr().addr());
+        let mut lines = smaps.lines().skip_while(|line| !line.starts_with(&start));
+        let resident = lines.find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        resident.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn pages_that_are_given_back_are_not_there_any_more() {
+        let bytes = vec![7; LAST_BYTES + 8 * MIB];
+        let (_folder, source) = source(&bytes, false);
+        assert!(source.mapped.bytes() == bytes);
+        assert!(resident_kib(&source) > LAST_BYTES >> 10);
+        source.note_encoded(bytes.len());
+        assert!(resident_kib(&source) <= LAST_BYTES >> 10);
+    }
+
     #[test]
     fn what_is_given_back_has_been_hashed_and_encoded() {
         let bytes: Vec<u8> = (0..LAST_BYTES + 9 * MIB).map(|number| (number % 251) as u8).collect();
