@@ -120,12 +120,11 @@ fn main() {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
-    let layout = |width, rotated| ElementLayout { width, rotated };
-    let byte = layout(Width::One, false);
+    let bf16 = ElementLayout { width: Width::Two, rotated: true };
     for (name, dtype, layout, coding) in [
-        ("FP8 symbols", Dtype::F8E4M3, layout(Width::One, true), PlaneCoding::Symbols),
-        ("INT8 nibble pairs", Dtype::I8, byte, PlaneCoding::NibblePairs),
-        ("BF16 pairs", Dtype::BF16, layout(Width::Two, true), PlaneCoding::Pairs),
+        ("FP8 symbols", Dtype::F8E4M3, ElementLayout::BYTES, PlaneCoding::Symbols),
+        ("INT8 nibble pairs", Dtype::I8, ElementLayout::BYTES, PlaneCoding::NibblePairs),
+        ("BF16 pairs", Dtype::BF16, bf16, PlaneCoding::Pairs),
     ] {
         let sample = Sample::new(dtype, layout, coding);
         sample.measure::<1>(&mut criterion, name);

@@ -257,8 +257,8 @@ impl KernelTable {
         Self { entries: table.entries().map(|entry| entry.0), expanded }
     }
 
-    /// The same for symbols that are whole rotated elements: kernels with this table give the elements
-    /// themselves, and need not undo the rotation of each.
+    /// The same for symbols that are the high bytes of rotated elements: kernels with this table give bytes that
+    /// have been rotated back by themselves, and need not undo the rotation of each.
     pub fn unrotated(mut self) -> Self {
         self.entries = self.entries.map(|entry| {
             let entry = TableEntry(entry);

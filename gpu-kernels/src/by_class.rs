@@ -172,7 +172,7 @@ macro_rules! kernels_by_class {
 }
 
 kernels_by_class! {
-    /// Bytes, packed 4-bit values, FP8 (by unrotated tables).
+    /// Bytes, packed 4-bit values, FP8.
     decode_1_classes_1: 1;
     /// The same with two states per lane.
     decode_1_classes_2: 2;

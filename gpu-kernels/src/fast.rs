@@ -393,7 +393,7 @@ fast_kernels! {
     /// The same with two states per lane.
     #[launch_bounds(THREADS, 4)]
     decode_1_nibbles_rotated_2: 1, NIBBLE_PAIRS, 1, true, 2;
-    /// Bytes, packed 4-bit values, FP8 (by unrotated tables): a symbol each.
+    /// Bytes, packed 4-bit values, FP8: a symbol each.
     decode_1_symbols_1: 1, SYMBOLS, 0, false, 1;
     /// The same with two states per lane.
     decode_1_symbols_2: 1, SYMBOLS, 0, false, 2;

@@ -103,7 +103,7 @@ fn specs(elements: usize) -> Vec<BlockSpec> {
         for states_per_lane in [1, 2] {
             let mut planes = [Raw; MAX_WIDTH];
             planes[..plan.len()].copy_from_slice(plan);
-            let layout = ElementLayout { width, rotated: true };
+            let layout = BlockSpec::layout_for(ElementLayout { width, rotated: true }, plan[0]);
             specs.push(BlockSpec { layout, elements, states_per_lane, planes });
         }
     }

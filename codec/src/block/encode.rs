@@ -8,12 +8,7 @@ use crate::rans::{
     EncodeTable, EncodedStream, MixedTables, StreamShape, encode_mixed_stream, encode_stream,
     max_mixed_words, max_words,
 };
-use crate::split::{
-    ElementLayout, Width, exponent_nibble, split_heads, split_nibbles, split_planes,
-};
-
-/// The layout of elements that are the same in memory and as a plane.
-const PLAIN_BYTES: ElementLayout = ElementLayout { width: Width::One, rotated: false };
+use crate::split::{ElementLayout, exponent_nibble, split_heads, split_nibbles, split_planes};
 
 /// The tables of each plane that gets a stream.
 pub type EncodeTables<'a> = [Option<&'a PlaneEncodeTables>; MAX_WIDTH];
@@ -171,7 +166,8 @@ pub(crate) fn encode_block_by(
     assert!(spec.is_valid(), "a plane's coding that the element's layout does not allow");
     let (planes, rest) = scratch.split_at_mut(spec.decoded_bytes());
     // Elements of one byte are their plane, and nibbles are taken from the elements.
-    let is_plane = spec.layout == PLAIN_BYTES || spec.planes() == [PlaneCoding::NibblePairs];
+    let is_plane =
+        spec.layout == ElementLayout::BYTES || spec.planes() == [PlaneCoding::NibblePairs];
     let planes = if spec.has_heads() {
         split_heads(spec.layout.width, elements, &mut rest[..elements.len()], planes);
         &*planes

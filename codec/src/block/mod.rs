@@ -82,9 +82,23 @@ impl BlockSpec {
         &self.planes[..self.layout.width.bytes()]
     }
 
+    /// How elements lie in their planes, of which the first is coded like this: those of one byte are
+    /// rotated only where it is their nibbles that are coded. To a byte that is a symbol it makes no
+    /// difference, but whoever decodes it would have to rotate it back.
+    pub const fn layout_for(elements: ElementLayout, first: PlaneCoding) -> ElementLayout {
+        match (elements.width, first) {
+            (Width::One, PlaneCoding::NibblePairs) => elements,
+            (Width::One, _) => ElementLayout::BYTES,
+            _ => elements,
+        }
+    }
+
     /// Whether every plane's coding is one that the element's layout allows.
     pub fn is_valid(&self) -> bool {
         let width = self.layout.width.bytes();
+        if Self::layout_for(self.layout, self.planes[0]) != self.layout {
+            return false;
+        }
         self.planes().iter().enumerate().all(|(plane, coding)| match coding {
             PlaneCoding::Raw | PlaneCoding::Constant(_) => true,
             PlaneCoding::Symbols | PlaneCoding::Classes => true,
@@ -138,7 +152,7 @@ impl BlockSpec {
     /// carry: whole groups of symbols that are elements.
     #[inline(always)]
     pub const fn carries_symbols(&self) -> bool {
-        matches!((self.layout.width, self.planes[0]), (Width::One, PlaneCoding::Symbols))
+        matches!((self.layout, self.planes[0]), (ElementLayout::BYTES, PlaneCoding::Symbols))
             && fills_groups(self.elements)
     }
 

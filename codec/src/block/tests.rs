@@ -154,7 +154,7 @@ fn specs(elements: usize) -> Vec<BlockSpec> {
         for (rotated, states_per_lane) in [(false, 1), (true, 1), (true, 2)] {
             let mut planes = [Raw; MAX_WIDTH];
             planes[..plan.len()].copy_from_slice(plan);
-            let layout = ElementLayout { width, rotated };
+            let layout = BlockSpec::layout_for(ElementLayout { width, rotated }, plan[0]);
             specs.push(BlockSpec { layout, elements, states_per_lane, planes });
         }
     }
@@ -227,6 +227,16 @@ fn blocks_that_are_decoded_together_keep_apart() {
 }
 
 const BLOCK_ALIGNMENT_BYTES: usize = crate::constants::BLOCK_ALIGNMENT;
+
+#[test]
+fn bytes_are_rotated_only_for_their_nibbles() {
+    for spec in specs(10).into_iter().filter(|spec| spec.layout.width == Width::One) {
+        let rotated = ElementLayout { rotated: true, ..spec.layout };
+        let is_nibbles = spec.planes[0] == PlaneCoding::NibblePairs;
+        assert_eq!(BlockSpec { layout: rotated, ..spec }.is_valid(), is_nibbles, "{spec:?}");
+        assert!(BlockSpec { layout: ElementLayout::BYTES, ..spec }.is_valid(), "{spec:?}");
+    }
+}
 
 #[test]
 fn constant_planes_take_no_room() {

@@ -6,7 +6,7 @@ use crate::constants::{ALPHABET, PROBABILITY_BITS};
 /// Slots that share a byte of each of [`OrdinalTable`]'s first parts, as a power of two.
 pub const BUCKET_BITS: u32 = 4;
 
-/// What [`super::DecodeTable`] says, in seven tables of 256 bytes, and an eighth for rotated elements.
+/// What [`super::DecodeTable`] says, in seven tables of 256 bytes.
 ///
 /// The symbols that have slots are numbered in slot order; such a number is an *ordinal*. A slot's
 /// is how many symbols begin up to it, less one: a count that is kept for every 16 slots, a *bucket*,
@@ -21,8 +21,6 @@ pub struct OrdinalTable {
     pub begins: [[u8; ALPHABET]; 2],
     /// The symbol with an ordinal.
     pub symbols: [u8; ALPHABET],
-    /// The same symbols, rotated right by one bit: rotated elements of one byte that are symbols.
-    pub turned: [u8; ALPHABET],
     /// Low bytes of the symbols' first slots, by ordinal like what follows.
     pub first_low: [u8; ALPHABET],
     /// Low bytes of their frequencies.
@@ -43,7 +41,6 @@ impl OrdinalTable {
             begun: zeros,
             begins: [zeros; 2],
             symbols: zeros,
-            turned: zeros,
             first_low: zeros,
             frequency_low: zeros,
             high: zeros,
@@ -55,7 +52,6 @@ impl OrdinalTable {
             let (bucket, at) = (usize::from(first >> BUCKET_BITS), first % (1 << BUCKET_BITS));
             table.begins[usize::from(at / 8)][bucket] |= 1 << (at % 8);
             table.symbols[ordinal] = symbol as u8;
-            table.turned[ordinal] = (symbol as u8).rotate_right(1);
             table.first_low[ordinal] = first as u8;
             table.frequency_low[ordinal] = frequency as u8;
             table.high[ordinal] = (frequency >> 8 << 4 | first >> 8) as u8;
@@ -104,7 +100,6 @@ mod tests {
             for slot in 0..TABLE_SIZE as u16 {
                 prop_assert_eq!(entry(&table, slot), expected.entry(slot.into()));
             }
-            prop_assert_eq!(table.turned, table.symbols.map(|symbol| symbol.rotate_right(1)));
         }
     }
 }

@@ -321,17 +321,6 @@ impl<const GATHERS: bool> Lanes for Registers<GATHERS> {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn unrotate(self) -> Self {
-        let (zero, one) = (_mm256_setzero_si256(), _mm256_set1_epi8(1));
-        Self(self.0.map(|bytes| {
-            // Averages are rounded up: of an even number and 0, and of an odd one and 255, which is 128 more.
-            let all_if_odd = _mm256_sub_epi8(zero, _mm256_and_si256(bytes, one));
-            _mm256_avg_epu8(bytes, all_if_odd)
-        }))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
     unsafe fn store_runs_of_2(self, out: &mut [u8; 4 * LANES]) {
         let halves = _mm256_set1_epi32(0xFFFF);
         let parts = out.as_chunks_mut::<32>().0;

@@ -163,17 +163,6 @@ impl<const QUARTERS: bool> Lanes for Registers<QUARTERS> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-    unsafe fn unrotate(self) -> Self {
-        Self(self.0.map(|bytes| {
-            let right = _mm512_srli_epi16::<1>(bytes);
-            // a ? b : c, of each byte's highest bit
-            let highest = _mm512_set1_epi8(i8::MIN);
-            _mm512_ternarylogic_epi32::<0xCA>(highest, _mm512_slli_epi16::<7>(bytes), right)
-        }))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn store_runs_of_2(self, out: &mut [u8; 4 * LANES]) {
         let parts = out.as_chunks_mut::<32>().0;
         for (number, symbols) in self.0.into_iter().enumerate() {

@@ -118,9 +118,6 @@ pub(super) trait Lanes: Copy {
     /// or more.
     unsafe fn at_least<const AT: u32>(self, least: u8) -> u32;
 
-    /// Rotates each byte right by one bit.
-    unsafe fn unrotate(self) -> Self;
-
     /// Writes two groups of runs of two symbols: bytes 0 and 1 of each lane, then bytes 2 and 3.
     unsafe fn store_runs_of_2(self, out: &mut [u8; 4 * LANES]);
 

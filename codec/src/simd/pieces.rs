@@ -12,7 +12,7 @@ use super::stream::{
 use crate::block::{BlockLayout, BlockSpec, BlockTables, Part, PlaneCoding};
 use crate::constants::{ESCAPE_SYMBOL, LANES, MAX_STATES_PER_LANE, MAX_WIDTH, RANKS};
 use crate::pair::{Escape, RankValues};
-use crate::split::{ElementLayout, Width, merge_nibbles, merge_rows, replace_top_byte};
+use crate::split::{ElementLayout, merge_nibbles, merge_rows, replace_top_byte};
 
 /// Elements of a piece, the last one aside: a whole number of groups, whatever the plan.
 const PIECE_ELEMENTS: usize = 2048;
@@ -85,10 +85,10 @@ pub(super) unsafe fn decode<L: Lanes, const B: usize>(
             return false;
         }
     }
-    if let (Width::One, Source::Symbols) = (spec.layout.width, &planes[0].sources[0]) {
+    if let (ElementLayout::BYTES, Source::Symbols) = (spec.layout, &planes[0].sources[0]) {
         let streams = streams.each_mut().map(|[stream, ..]| stream_of(stream));
         // SAFETY: the caller's promise.
-        return unsafe { decode_bytes(spec.layout, streams, buffers, outs) };
+        return unsafe { decode_bytes(streams, buffers, outs) };
     }
     let width = spec.layout.width.bytes();
     let mut start = 0;
@@ -120,7 +120,6 @@ pub(super) unsafe fn decode<L: Lanes, const B: usize>(
 /// See [`decode`].
 #[inline(always)]
 unsafe fn decode_bytes<L: Lanes, const B: usize>(
-    layout: ElementLayout,
     mut streams: [&mut Stream<'_, L>; B],
     buffers: &mut [PieceBuffers; B],
     mut outs: [&mut [u8]; B],
@@ -131,11 +130,11 @@ unsafe fn decode_bytes<L: Lanes, const B: usize>(
     let mut rest = buffers.each_mut().map(|buffers| &mut buffers.symbols[0][..group]);
     // SAFETY: the caller's promise.
     unsafe {
-        decode_byte_streams(streams.each_mut().map(|stream| &mut **stream), parts, layout.rotated);
+        decode_byte_streams(streams.each_mut().map(|stream| &mut **stream), parts);
         if whole < outs[0].len() {
             let parts = rest.each_mut().map(|rest| &mut **rest);
             let streams = streams.each_mut().map(|stream| &mut **stream);
-            decode_byte_streams(streams, parts, layout.rotated);
+            decode_byte_streams(streams, parts);
         }
         for (out, rest) in outs.iter_mut().zip(rest) {
             let out = &mut out[whole..];

@@ -81,11 +81,6 @@ impl Lanes for Array {
     }
 
     #[inline(always)]
-    unsafe fn unrotate(self) -> Self {
-        Self(self.0.map(|bytes| bytes >> 1 & 0x7F7F_7F7F | bytes << 7 & 0x8080_8080))
-    }
-
-    #[inline(always)]
     unsafe fn store_runs_of_2(self, out: &mut [u8; 4 * LANES]) {
         let (first, second) = out.split_at_mut(2 * LANES);
         let runs = first.as_chunks_mut::<2>().0.iter_mut().zip(second.as_chunks_mut::<2>().0);

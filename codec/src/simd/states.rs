@@ -16,8 +16,6 @@ pub(super) const QUARTER_STEPS: usize = 4;
 ///
 /// All functions may be called only on a processor that has the instructions of `L`.
 pub(super) trait StreamStates<L>: Copy {
-    /// Whether [`StreamStates::four_steps`] can look rotated elements up as they are to be in the output.
-    const TURNS: bool = false;
     /// Whether four steps are so many instructions that a loop is not to have them several times: a processor
     /// keeps only so many decoded.
     const LONG: bool = false;
@@ -29,14 +27,13 @@ pub(super) trait StreamStates<L>: Copy {
     /// What [`StreamStates::new`] was given, as it is by now.
     unsafe fn into_lanes(self) -> [L; 2];
 
-    /// Four steps of each stream: their symbols, the first step's in the lowest byte of each lane, and
-    /// rotated right by one bit with `TURNED`, which [`StreamStates::TURNS`] allows. Moves `words` on by what
-    /// was taken.
+    /// Four steps of each stream: their symbols, the first step's in the lowest byte of each lane. Moves
+    /// `words` on by what was taken.
     ///
     /// # Safety
     ///
     /// [`QUARTER_STEPS`] times [`super::lanes::STEP_WORD_BYTES`] can be read at each of `words`.
-    unsafe fn four_steps<const B: usize, const TURNED: bool>(
+    unsafe fn four_steps<const B: usize>(
         states: &mut [Self; B],
         tables: [&DecodeTables; B],
         words: &mut [*const u8; B],
@@ -81,7 +78,7 @@ impl<L: Lanes, const S: usize> StreamStates<L> for InTurn<L, S> {
     }
 
     #[inline(always)]
-    unsafe fn four_steps<const B: usize, const TURNED: bool>(
+    unsafe fn four_steps<const B: usize>(
         states: &mut [Self; B],
         tables: [&DecodeTables; B],
         words: &mut [*const u8; B],
@@ -134,7 +131,7 @@ impl<L: Lanes> StreamStates<L> for Pipelined<L> {
     }
 
     #[inline(always)]
-    unsafe fn four_steps<const B: usize, const TURNED: bool>(
+    unsafe fn four_steps<const B: usize>(
         states: &mut [Self; B],
         tables: [&DecodeTables; B],
         words: &mut [*const u8; B],

@@ -161,8 +161,8 @@ pub(super) unsafe fn decode_nibbles<L: Lanes, const B: usize>(
     }
 }
 
-/// [`decode`] for runs of 16 symbols, which are elements themselves: rotated back where `rotated`.
-/// Streams whose states carry symbols are decoded as a whole.
+/// [`decode`] for runs of 16 symbols, which are elements themselves. Streams whose states carry symbols are
+/// decoded as a whole.
 ///
 /// # Safety
 ///
@@ -171,16 +171,13 @@ pub(super) unsafe fn decode_nibbles<L: Lanes, const B: usize>(
 pub(super) unsafe fn decode_bytes<L: Lanes, const B: usize>(
     streams: [&mut Stream<'_, L>; B],
     outs: [&mut [u8]; B],
-    rotated: bool,
 ) {
     assert_eq!(streams[0].run, BYTES_RUN, "symbols that are not elements");
     // SAFETY: the caller's promise.
     unsafe {
-        match (streams[0].states_per_lane, rotated) {
-            (1, false) => decode_runs_of_bytes::<L, InTurn<L, 1>, B, false>(streams, outs),
-            (1, true) => decode_runs_of_bytes::<L, InTurn<L, 1>, B, true>(streams, outs),
-            (_, false) => decode_runs_of_bytes::<L, L::TwoStates, B, false>(streams, outs),
-            (_, true) => decode_runs_of_bytes::<L, L::TwoStates, B, true>(streams, outs),
+        match streams[0].states_per_lane {
+            1 => decode_runs_of_bytes::<L, InTurn<L, 1>, B>(streams, outs),
+            _ => decode_runs_of_bytes::<L, L::TwoStates, B>(streams, outs),
         }
     }
 }
@@ -213,14 +210,9 @@ unsafe fn decode_runs<L: Lanes, T: StreamStates<L>, const B: usize, const RUN: u
     }
 }
 
-/// [`decode_bytes`] for states of the form `T`, of elements that are `ROTATED` or not.
+/// [`decode_bytes`] for states of the form `T`.
 #[inline(always)]
-unsafe fn decode_runs_of_bytes<
-    L: Lanes,
-    T: StreamStates<L>,
-    const B: usize,
-    const ROTATED: bool,
->(
+unsafe fn decode_runs_of_bytes<L: Lanes, T: StreamStates<L>, const B: usize>(
     mut streams: [&mut Stream<'_, L>; B],
     mut outs: [&mut [u8]; B],
 ) {
@@ -232,16 +224,9 @@ unsafe fn decode_runs_of_bytes<
             #[inline(always)]
             || {
                 let (streams, outs) = (&mut streams, &mut outs);
-                let done = match ROTATED && T::TURNS {
-                    false => {
-                        decode_groups_of_bytes::<L, T, B, ROTATED, false, false>(streams, outs, 0)
-                    }
-                    true => {
-                        decode_groups_of_bytes::<L, T, B, ROTATED, true, false>(streams, outs, 0)
-                    }
-                };
+                let done = decode_groups_of_bytes::<L, T, B, false>(streams, outs, 0);
                 if done < outs[0].len() {
-                    decode_groups_of_bytes::<L, T, B, ROTATED, false, true>(streams, outs, done);
+                    decode_groups_of_bytes::<L, T, B, true>(streams, outs, done);
                 }
             },
         );
@@ -278,12 +263,12 @@ unsafe fn decode_units<
             if T::LONG && RUN > 4 {
                 let mut quarters = [[L::from_array(&[0; LANES]); B]; 2];
                 for quarter in &mut quarters {
-                    *quarter = front.quarter::<L, false>(&mut words, false);
+                    *quarter = front.quarter::<L>(&mut words, false);
                 }
                 [first, second] = quarters;
             } else {
-                first = front.quarter::<L, false>(&mut words, false);
-                second = if RUN > 4 { front.quarter::<L, false>(&mut words, false) } else { first };
+                first = front.quarter::<L>(&mut words, false);
+                second = if RUN > 4 { front.quarter::<L>(&mut words, false) } else { first };
             }
             for (b, out) in outs.iter_mut().enumerate() {
                 let out = &mut out[start..start + unit];
@@ -303,16 +288,9 @@ unsafe fn decode_units<
     start
 }
 
-/// The same of [`decode_runs_of_bytes`], with symbols looked up rotated back where `TURNED`.
+/// The same of [`decode_runs_of_bytes`].
 #[inline(always)]
-unsafe fn decode_groups_of_bytes<
-    L: Lanes,
-    T: StreamStates<L>,
-    const B: usize,
-    const ROTATED: bool,
-    const TURNED: bool,
-    const ENDS: bool,
->(
+unsafe fn decode_groups_of_bytes<L: Lanes, T: StreamStates<L>, const B: usize, const ENDS: bool>(
     streams: &mut [&mut Stream<'_, L>; B],
     outs: &mut [&mut [u8]; B],
     begin: usize,
@@ -341,22 +319,18 @@ unsafe fn decode_groups_of_bytes<
             if T::LONG || ENDS {
                 for number in 0..4 {
                     let carried = ENDS && carries && number == 3 && start + UNIT == end;
-                    let symbols = front.quarter::<L, TURNED>(&mut words, carried);
+                    let symbols = front.quarter::<L>(&mut words, carried);
                     for (quarters, symbols) in quarters.iter_mut().zip(symbols) {
-                        quarters[number] =
-                            if ROTATED && !TURNED { symbols.unrotate() } else { symbols };
+                        quarters[number] = symbols;
                     }
                 }
             } else {
-                let first = front.quarter::<L, TURNED>(&mut words, false);
-                let second = front.quarter::<L, TURNED>(&mut words, false);
-                let third = front.quarter::<L, TURNED>(&mut words, false);
-                let fourth = front.quarter::<L, TURNED>(&mut words, false);
+                let first = front.quarter::<L>(&mut words, false);
+                let second = front.quarter::<L>(&mut words, false);
+                let third = front.quarter::<L>(&mut words, false);
+                let fourth = front.quarter::<L>(&mut words, false);
                 for (b, quarters) in quarters.iter_mut().enumerate() {
                     *quarters = [first[b], second[b], third[b], fourth[b]];
-                    if ROTATED && !TURNED {
-                        *quarters = quarters.map(|symbols| symbols.unrotate());
-                    }
                 }
             }
             for (b, out) in outs.iter_mut().enumerate() {
@@ -431,18 +405,14 @@ impl<'a, T, const B: usize> Front<'a, T, B> {
     ///
     /// As for these; see also [`Stream::new`].
     #[inline(always)]
-    unsafe fn quarter<L: Lanes, const TURNED: bool>(
-        &mut self,
-        words: &mut Words<B>,
-        carried: bool,
-    ) -> [L; B]
+    unsafe fn quarter<L: Lanes>(&mut self, words: &mut Words<B>, carried: bool) -> [L; B]
     where
         T: StreamStates<L>,
     {
         // SAFETY: the caller's promise.
         unsafe {
             match carried {
-                false => T::four_steps::<B, TURNED>(&mut self.states, self.tables, &mut words.next),
+                false => T::four_steps(&mut self.states, self.tables, &mut words.next),
                 true => T::last_steps(&mut self.states, self.tables, &mut words.next),
             }
         }

@@ -63,3 +63,8 @@ pub struct ElementLayout {
     /// Whether elements are rotated left by one bit: floating-point dtypes are.
     pub rotated: bool,
 }
+
+impl ElementLayout {
+    /// That of bytes, as they are.
+    pub const BYTES: Self = Self { width: Width::One, rotated: false };
+}

@@ -1,6 +1,6 @@
 //! Counts of the symbols that blocks are coded as: of parts of them, where that does.
 
-use codec::block::PlaneCoding;
+use codec::block::{BlockSpec, PlaneCoding};
 use codec::constants::ALPHABET;
 use rayon::prelude::*;
 
@@ -21,6 +21,7 @@ impl PlanInput<'_, '_> {
         /// Bytes that are worth a call: small parts are copied together.
         const CALL_BYTES: usize = 64 << 10;
         let width = self.layout.width.bytes();
+        let layout = BlockSpec::layout_for(self.layout, coded.1);
         // Symbols of pairs must not be of elements of two parts.
         let is_even = |part: &[u8]| part.len().is_multiple_of(2 * width);
         let parts: Vec<&[u8]> = blocks.iter().map(|&block| self.part_of(block, step)).collect();
@@ -39,8 +40,7 @@ impl PlanInput<'_, '_> {
                         _ => join(parts, joined),
                     };
                     let (planes, symbols) = room.split_at_mut(bytes);
-                    let symbols =
-                        level().symbols(self.layout, coded, ranks, elements, planes, symbols);
+                    let symbols = level().symbols(layout, coded, ranks, elements, planes, symbols);
                     counter.add(symbols);
                 }
             });
@@ -67,7 +67,6 @@ impl PlanInput<'_, '_> {
         estimated: &[u64; ALPHABET],
         step: usize,
     ) -> [u64; ALPHABET] {
-        let rotation = u32::from(self.layout.rotated);
         let stride = self.profile.stride();
         // Blocks that are too small for a sample have been counted as a whole.
         let sampled = |&&block: &&usize| !is_exact(self.elements(block), stride);
@@ -85,8 +84,7 @@ impl PlanInput<'_, '_> {
         let counters = blocks.par_iter().fold(ByteCounter::default, count);
         let others = counters.map(|counter| counter.counts().map(u64::from)).reduce(zeros, sum_of);
         let mut counts: [u64; ALPHABET] = std::array::from_fn(|byte| {
-            let symbol = usize::from((byte as u8).rotate_left(rotation));
-            (estimated[symbol] - whole[symbol]) / stride as u64 + others[byte]
+            (estimated[byte] - whole[byte]) / stride as u64 + others[byte]
         });
         let counted: u64 = counts.iter().sum();
         let all: usize = blocks.iter().filter(sampled).map(|&block| self.elements(block)).sum();
@@ -94,9 +92,7 @@ impl PlanInput<'_, '_> {
             let scale = all as f64 / counted.max(1) as f64;
             counts.iter_mut().for_each(|count| *count = (*count as f64 * scale).round() as u64);
         }
-        for (byte, count) in counts.iter_mut().enumerate() {
-            *count += whole[usize::from((byte as u8).rotate_left(rotation))];
-        }
+        counts.iter_mut().zip(whole).for_each(|(count, whole)| *count += whole);
         if counted < all as u64 {
             let missed = Missed::new(&counts);
             let note = |mut found: [u64; ALPHABET], &block: &usize| {
@@ -110,7 +106,7 @@ impl PlanInput<'_, '_> {
                 .filter(|(count, _)| **count == 0)
                 .for_each(|(count, found)| *count = found.min(1));
         }
-        std::array::from_fn(|symbol| counts[usize::from((symbol as u8).rotate_right(rotation))])
+        counts
     }
 
     /// Elements of one of `step` parts of a block, whole pairs.

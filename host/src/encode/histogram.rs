@@ -38,12 +38,8 @@ pub(crate) fn estimate_planes(
 ) -> Vec<PlaneCounts> {
     let rotation = u32::from(layout.rotated);
     match layout.width {
-        Width::One => {
-            let counts = estimate_bytes(elements, stride);
-            vec![std::array::from_fn(|symbol| {
-                counts[usize::from((symbol as u8).rotate_right(rotation))]
-            })]
-        }
+        // Bytes are symbols as they are, whatever their nibbles would be.
+        Width::One => vec![estimate_bytes(elements, stride)],
         Width::Two => estimate(elements, stride, |e| {
             u16::from_le_bytes(e).rotate_left(rotation).to_le_bytes()
         }),
@@ -261,11 +257,13 @@ impl Missed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use codec::block::{BlockSpec, PlaneCoding};
     use codec::split::split_planes;
 
     const WIDTHS: [Width; 4] = [Width::One, Width::Two, Width::Four, Width::Eight];
 
     fn exact(layout: ElementLayout, elements: &[u8]) -> Vec<[u64; ALPHABET]> {
+        let layout = BlockSpec::layout_for(layout, PlaneCoding::Symbols);
         let mut planes = vec![0; elements.len()];
         split_planes(layout, elements, &mut planes);
         let count = elements.len() / layout.width.bytes();

@@ -235,10 +235,10 @@ fn choose_coding(
 
 /// About the bits of bytes with these counts as pairs of their high nibbles, if neighbours do not
 /// depend on each other, and raw low ones.
-fn nibble_bits(counts: &[u64; ALPHABET]) -> f64 {
+fn nibble_bits(layout: ElementLayout, counts: &[u64; ALPHABET]) -> f64 {
     let mut high = [0u64; 16];
-    for (counts, high) in counts.as_chunks::<16>().0.iter().zip(&mut high) {
-        *high = counts.iter().sum();
+    for (byte, count) in (0..=u8::MAX).zip(counts) {
+        high[usize::from(byte.rotate_left(layout.rotated.into()) >> 4)] += count;
     }
     entropy_bits(&high) + 4.0 * counts.iter().sum::<u64>() as f64
 }
@@ -338,7 +338,8 @@ impl PlanInput<'_, '_> {
         let elements: usize = blocks.iter().map(|&block| self.elements(block)).sum();
         let step = elements / NIBBLE_TRIAL_ELEMENTS;
         // What neighbours have in common can only make pairs smaller than this.
-        if self.profile == Profile::Max || step < 2 || nibble_bits(counts) <= most_bits {
+        if self.profile == Profile::Max || step < 2 || nibble_bits(self.layout, counts) <= most_bits
+        {
             return true;
         }
         let coded = (0, PlaneCoding::NibblePairs);

@@ -5,7 +5,7 @@ use bincode::de::Decoder;
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
-use codec::block::PlaneCoding;
+use codec::block::{BlockSpec, PlaneCoding};
 use codec::classes::ClassMap;
 use codec::reference::Reference;
 use codec::split::{ElementLayout, Width};
@@ -262,10 +262,12 @@ impl PlanRecord {
     /// The layout of what is split into planes, given that of the elements.
     pub(crate) fn coded_layout(&self, elements: ElementLayout) -> Option<ElementLayout> {
         match self.tiling {
-            TilingRecord::None => Some(match self.reference.operation() {
-                Some(reference) => reference.coded_layout(elements),
-                None => elements,
-            }),
+            TilingRecord::None => {
+                let operation = self.reference.operation();
+                let layout = operation.map_or(elements, |by| by.coded_layout(elements));
+                let first = self.planes.first().map_or(PlaneCoding::Raw, |plane| plane.coding());
+                Some(BlockSpec::layout_for(layout, first))
+            }
             TilingRecord::Tiles { coded_width, .. } => {
                 let width = Width::from_bytes(usize::from(coded_width))?;
                 Some(ElementLayout { width, rotated: false })

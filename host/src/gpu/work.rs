@@ -313,12 +313,9 @@ impl Builder<'_> {
     ) -> Result<Option<PreparedPlan>> {
         let plan = &record.plans[plan];
         let layout = layout_of(record).and_then(|layout| plan.coded_layout(layout));
-        let Some(mut layout) = layout else { return Ok(None) };
+        let Some(layout) = layout else { return Ok(None) };
         let by_class = self.class_tables(record, plan);
         let unrotated = takes_unrotated_symbols(layout, plan);
-        if unrotated && layout.width == Width::One {
-            layout.rotated = false;
-        }
         let tables = self.plan_tables(record, plan, blocks, (by_class.is_some(), unrotated))?;
         let specs = self.work.specs.len() as u32;
         self.work.specs.push(plane_specs(record, layout, plan, &tables));
@@ -468,12 +465,11 @@ fn arrangement_of(layout: ElementLayout, plan: &PlanRecord) -> u32 {
     }
 }
 
-/// Whether the tables are unrotated instead of each element: where symbols are whole rotated elements,
-/// whose kernel then need not know of the rotation, and where they are the high bytes of elements of two
-/// bytes, whose kernel gives each of their bytes one bit from the other.
+/// Whether the table is unrotated: where symbols are the high bytes of rotated elements of two bytes, whose
+/// kernel gives each of their bytes one bit from the other.
 fn takes_unrotated_symbols(layout: ElementLayout, plan: &PlanRecord) -> bool {
-    use PlaneRecord::{Classes, Raw, Symbols};
-    layout.rotated && matches!(plan.planes[..], [Symbols(_) | Classes(_)] | [Raw, Symbols(_)])
+    use PlaneRecord::{Raw, Symbols};
+    layout.rotated && matches!(plan.planes[..], [Raw, Symbols(_)])
 }
 
 /// The kernel for a plan: a fast one where there is one, otherwise the general one of the width. One by
@@ -555,7 +551,7 @@ mod tests {
     }
 
     #[test]
-    fn symbols_that_are_rotated_elements_get_unrotated_tables_and_the_kernel_of_bytes() {
+    fn symbols_that_are_elements_take_the_kernel_of_bytes_whatever_their_dtype() {
         // Bytes that rotation changes: of 0x60 to 0x7E it makes 0xC0 to 0xFC.
         for dtype in [Dtype::F8E4M3, Dtype::U8] {
             let work = work_of(dtype.clone(), 0x60);

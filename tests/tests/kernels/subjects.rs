@@ -48,14 +48,12 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Whether its symbols are whole rotated elements, or the high bytes of rotated elements of two
-    /// bytes, so that its tables are unrotated.
+    /// Whether its symbols are the high bytes of rotated elements of two bytes, so that its tables are
+    /// unrotated.
     pub(crate) fn takes_unrotated_tables(&self) -> bool {
-        let is_fast = matches!(self.kernel, Kernel::Fast(_)) || self.by_class;
+        let is_fast = matches!(self.kernel, Kernel::Fast(_));
         let planes = &self.plan.planes[..self.plan.width()];
-        is_fast
-            && self.plan.layout.rotated
-            && matches!(planes, [Symbols | Classes] | [Raw, Symbols])
+        is_fast && self.plan.layout.rotated && matches!(planes, [Raw, Symbols])
     }
 }
 
@@ -108,23 +106,20 @@ pub(crate) fn fast_subjects() -> Vec<Subject> {
     both!([NibblePairs], 1, false, decode_1_nibbles_1, decode_1_nibbles_2);
     both!([NibblePairs], 1, true, decode_1_nibbles_rotated_1, decode_1_nibbles_rotated_2);
     both!([Symbols], 0, false, decode_1_symbols_1, decode_1_symbols_2);
-    both!([Symbols], 0, true, decode_1_symbols_1, decode_1_symbols_2);
     both!([Pairs], 0, false, decode_1_pairs_1, decode_1_pairs_2);
     subjects
 }
 
 /// The kernels by class.
 pub(crate) fn subjects_by_class() -> Vec<Subject> {
-    let kernels: [(&'static str, GeneralKernel, bool, usize); 4] = [
-        ("decode_1_classes_1", by_class::decode_1_classes_1, false, 1),
-        ("decode_1_classes_2", by_class::decode_1_classes_2, false, 2),
-        ("decode_1_classes_1", by_class::decode_1_classes_1, true, 1),
-        ("decode_1_classes_2", by_class::decode_1_classes_2, true, 2),
+    let kernels: [(&'static str, GeneralKernel, usize); 2] = [
+        ("decode_1_classes_1", by_class::decode_1_classes_1, 1),
+        ("decode_1_classes_2", by_class::decode_1_classes_2, 2),
     ];
-    let subject = |(name, kernel, rotated, states)| Subject {
+    let subject = |(name, kernel, states)| Subject {
         name,
         kernel: Kernel::General(kernel),
-        plan: plan(&[Classes], rotated, states),
+        plan: plan(&[Classes], false, states),
         memory: WarpMemory::new(1, 1, 0),
         table_bytes: 3 * shared_layout::ENTRIES_BYTES,
         by_class: true,
@@ -134,10 +129,9 @@ pub(crate) fn subjects_by_class() -> Vec<Subject> {
 
 /// The general kernels with plans of every kind of plane.
 pub(crate) fn general_subjects() -> Vec<Subject> {
-    let plans: [(&'static str, GeneralKernel, &[PlaneCoding], bool); 24] = [
-        ("decode_1_general", general::decode_1_general, &[Symbols], true),
+    let plans: [(&'static str, GeneralKernel, &[PlaneCoding], bool); 23] = [
+        ("decode_1_general", general::decode_1_general, &[Symbols], false),
         ("decode_1_general", general::decode_1_general, &[Pairs], false),
-        ("decode_1_general", general::decode_1_general, &[Pairs], true),
         ("decode_1_general", general::decode_1_general, &[NibblePairs], false),
         ("decode_1_general", general::decode_1_general, &[NibblePairs], true),
         ("decode_1_general", general::decode_1_general, &[Raw], false),
@@ -162,7 +156,7 @@ pub(crate) fn general_subjects() -> Vec<Subject> {
             true,
         ),
         ("decode_8_general", general::decode_8_general, &[Symbols; 8], false),
-        ("decode_1_general", general::decode_1_general, &[Classes], true),
+        ("decode_1_general", general::decode_1_general, &[Classes], false),
         ("decode_2_general", general::decode_2_general, &[Raw, Classes], true),
         ("decode_2_general", general::decode_2_general, &[Symbols, Classes], false),
         ("decode_2_general", general::decode_2_general, &[InHeads, Heads { base: 113 }], true),

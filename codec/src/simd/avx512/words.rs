@@ -27,8 +27,6 @@ struct Halves {
 }
 
 impl<const QUARTERS: bool> StreamStates<Registers<QUARTERS>> for States<QUARTERS> {
-    const TURNS: bool = true;
-
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg")]
     unsafe fn new(states: [Registers<QUARTERS>; 2], _tables: &DecodeTables) -> Self {
@@ -48,7 +46,7 @@ impl<const QUARTERS: bool> StreamStates<Registers<QUARTERS>> for States<QUARTERS
     }
 
     #[inline(always)]
-    unsafe fn four_steps<const B: usize, const TURNED: bool>(
+    unsafe fn four_steps<const B: usize>(
         states: &mut [Self; B],
         tables: [&DecodeTables; B],
         words: &mut [*const u8; B],
@@ -56,9 +54,9 @@ impl<const QUARTERS: bool> StreamStates<Registers<QUARTERS>> for States<QUARTERS
         // SAFETY: the caller's promise.
         unsafe {
             if tables.iter().all(|tables| tables.ordinals.small) {
-                four_steps_each::<QUARTERS, B, TURNED, true>(states, tables, words)
+                four_steps_each::<QUARTERS, B, true>(states, tables, words)
             } else {
-                four_steps_each::<QUARTERS, B, TURNED, false>(states, tables, words)
+                four_steps_each::<QUARTERS, B, false>(states, tables, words)
             }
         }
     }
@@ -84,20 +82,15 @@ impl<const QUARTERS: bool> StreamStates<Registers<QUARTERS>> for States<QUARTERS
 ///
 /// See [`StreamStates::four_steps`].
 #[inline(always)]
-unsafe fn four_steps_each<
-    const QUARTERS: bool,
-    const B: usize,
-    const TURNED: bool,
-    const SMALL: bool,
->(
+unsafe fn four_steps_each<const QUARTERS: bool, const B: usize, const SMALL: bool>(
     states: &mut [States<QUARTERS>; B],
     tables: [&DecodeTables; B],
     words: &mut [*const u8; B],
 ) -> [Registers<QUARTERS>; B] {
     // SAFETY: the caller's promise; each call takes at most half of the bytes.
     unsafe {
-        let first = two_steps_each::<QUARTERS, B, TURNED, SMALL>(states, tables, words);
-        let second = two_steps_each::<QUARTERS, B, TURNED, SMALL>(states, tables, words);
+        let first = two_steps_each::<QUARTERS, B, SMALL>(states, tables, words);
+        let second = two_steps_each::<QUARTERS, B, SMALL>(states, tables, words);
         let mut symbols = [Registers([_mm512_setzero_si512(); 2]); B];
         for b in 0..B {
             symbols[b] = alternate_words(first[b], second[b]);
@@ -112,12 +105,7 @@ unsafe fn four_steps_each<
 ///
 /// What two steps take can be read at each of `words`; see also [`StreamStates`].
 #[inline(always)]
-unsafe fn two_steps_each<
-    const QUARTERS: bool,
-    const B: usize,
-    const TURNED: bool,
-    const SMALL: bool,
->(
+unsafe fn two_steps_each<const QUARTERS: bool, const B: usize, const SMALL: bool>(
     states: &mut [States<QUARTERS>; B],
     tables: [&DecodeTables; B],
     words: &mut [*const u8; B],
@@ -139,10 +127,8 @@ unsafe fn two_steps_each<
         }
     }
     for b in 0..B {
-        let OrdinalTable { symbols: straight, turned, .. } = &tables[b].ordinals;
         // SAFETY: the caller's promise.
-        symbols[b] =
-            unsafe { translate::<QUARTERS>(if TURNED { turned } else { straight }, symbols[b]) };
+        symbols[b] = unsafe { translate::<QUARTERS>(&tables[b].ordinals.symbols, symbols[b]) };
     }
     symbols
 }

@@ -15,7 +15,7 @@ const LEAST_COLUMNS: u64 = 32;
 /// What of an element is coded by class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SymbolKind {
-    /// The top byte of the (rotated) element; of an element of one byte that is all.
+    /// The top byte of the (rotated) element, or an element of one byte as it is.
     TopByte,
     /// The head of a floating-point number with an exponent of 8 bits, counted from `base`.
     Head {
@@ -74,9 +74,7 @@ impl<'a> Subject<'a> {
             (SymbolKind::Head { base }, _) => out.extend(
                 bytes.as_chunks().0.iter().map(|e| head_symbol_32(u32::from_le_bytes(*e), base)),
             ),
-            (SymbolKind::TopByte, Width::One) => {
-                out.extend(bytes.iter().map(|byte| byte.rotate_left(rotation)));
-            }
+            (SymbolKind::TopByte, Width::One) => out.extend_from_slice(bytes),
             (SymbolKind::TopByte, _) => {
                 let top = |e: &[u8; 2]| (u16::from_le_bytes(*e).rotate_left(rotation) >> 8) as u8;
                 out.extend(bytes.as_chunks().0.iter().map(top));
@@ -88,7 +86,7 @@ impl<'a> Subject<'a> {
     pub(super) fn sign_bit(&self) -> u32 {
         match self.symbols {
             SymbolKind::Head { .. } => 0,
-            SymbolKind::TopByte if self.layout.rotated => 0,
+            SymbolKind::TopByte if self.layout.rotated && self.layout.width != Width::One => 0,
             SymbolKind::TopByte => 7,
         }
     }
