@@ -48,6 +48,7 @@ impl Base {
             drop(mapped);
             return Self::new(Storage::Owned(Checkpoint::open(path)?.restore_bytes()?), path);
         }
+        mapped.expect_all();
         Self::new(Storage::Mapped(mapped), path)
     }
 

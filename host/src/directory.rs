@@ -378,10 +378,10 @@ fn check_same_names(encoded: &Tree, originals: &Tree) -> Result<()> {
 }
 
 fn compare_files(left: &Path, right: &Path) -> Result<()> {
-    let files = (MappedFile::open(left)?, MappedFile::open(right)?);
-    files
-        .1
-        .checked(files.0.checked(compare_bytes((left, files.0.bytes()), (right, files.1.bytes()))))
+    let (here, there) = (MappedFile::open(left)?, MappedFile::open(right)?);
+    here.expect_all();
+    there.expect_all();
+    there.checked(here.checked(compare_bytes((left, here.bytes()), (right, there.bytes()))))
 }
 
 fn compare_bytes((left, here): (&Path, &[u8]), (right, there): (&Path, &[u8])) -> Result<()> {

@@ -11,7 +11,18 @@ static PROCESSORS: LazyLock<usize> =
 /// be divided is better done in a thread of its own; where there are none, such a thread would only take turns
 /// with those of the pool.
 pub(crate) fn free() -> usize {
-    PROCESSORS.saturating_sub(rayon::current_num_threads())
+    let threads = rayon::current_num_threads();
+    // What part of them the process may have is in files, which need not be read where there are none anyway.
+    if allowed() <= threads { 0 } else { PROCESSORS.saturating_sub(threads) }
+}
+
+/// How many processors the current thread may run on, at most.
+fn allowed() -> usize {
+    #[cfg(target_os = "linux")]
+    if let Ok(allowed) = rustix::thread::sched_getaffinity(None) {
+        return allowed.count() as usize;
+    }
+    *PROCESSORS
 }
 
 /// Spawns a thread that begins at once and not on the processor of the current one, if it may run on another.

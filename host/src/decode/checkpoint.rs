@@ -115,6 +115,11 @@ impl Checkpoint {
         Ok((envelope, index))
     }
 
+    /// All of the file is going to be read.
+    pub(super) fn expect_all(&self) {
+        self.storage.expect_all();
+    }
+
     /// `result`, if all of the file that was asked for could be read so far.
     pub(crate) fn checked<T>(&self, result: Result<T>) -> Result<T> {
         self.storage.checked(result)
@@ -288,6 +293,7 @@ impl Checkpoint {
                 ),
             });
         }
+        self.expect_all();
         let mut rest = out;
         self.decode_tensors(self.tensors().map(|tensor| {
             let (now, later) = std::mem::take(&mut rest).split_at_mut(tensor.byte_len() as usize);
@@ -314,6 +320,13 @@ impl Checkpoint {
 }
 
 impl Storage {
+    /// All of it is going to be read.
+    fn expect_all(&self) {
+        if let Self::Mapped(file) = self {
+            file.expect_all();
+        }
+    }
+
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Mapped(file) => file.bytes(),

@@ -44,6 +44,7 @@ impl Checkpoint {
     /// kept only when this returns `Ok`.
     pub(crate) fn stream(&self, sink: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<()> {
         self.require_base()?;
+        self.expect_all();
         let gpu = self.decoder().filter(|decoder| decoder.device().is_some());
         let pieces = self.pieces(if gpu.is_some() { GPU_PIECE_BYTES } else { PIECE_BYTES });
         let buffers = Spares::default();

@@ -46,6 +46,7 @@ impl Checkpoint {
     ) -> Result<VerifyReport> {
         let path = original.as_ref();
         let original = MappedFile::open(path)?;
+        original.expect_all();
         let differs = |detail: String| Error::Mismatch {
             left: self.path().display().to_string(),
             right: path.display().to_string(),

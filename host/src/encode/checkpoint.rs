@@ -64,6 +64,7 @@ fn encode_file<'scope>(
     }
     let source = Arc::new(Source::new(MappedFile::open(input)?, options.sha256));
     let mapped = &source.mapped;
+    mapped.expect_all();
     let before = mapped.metadata()?;
     let header = mapped.checked(safetensors::parse(mapped.bytes(), input))?;
     let mut file = AtomicFile::create(output, options.overwrite)?;
