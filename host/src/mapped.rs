@@ -76,12 +76,19 @@ impl MappedFile {
     }
 
     /// Tells the system that all of the file is going to be read: where it can, it then reads and keeps 2 MiB at a
-    /// time, which the disk gives sooner and which take less to map. Who reads a little here and there is better off
-    /// without.
+    /// time, which the disk gives sooner and which take less to map. To be said before anything is read: a system
+    /// that reads ahead goes on in parts as large as those that it began with.
     pub(crate) fn expect_all(&self) {
         // A hint, which not every system knows.
         #[cfg(target_os = "linux")]
         let _ = self.map.advise(Advice::HugePage);
+    }
+
+    /// Takes back what [`MappedFile::expect_all`] said: who reads a little here and there has no use for the rest
+    /// of 2 MiB each time.
+    pub(crate) fn expect_parts(&self) {
+        #[cfg(target_os = "linux")]
+        let _ = self.map.advise(Advice::NoHugePage);
     }
 
     /// Gives back the pages of about the first `bytes` bytes, which nobody is expected to read again; who does
@@ -182,5 +189,7 @@ mod tests {
         assert!(!flags(&mapped).contains(&large));
         mapped.expect_all();
         assert!(flags(&mapped).contains(&large));
+        mapped.expect_parts();
+        assert!(!flags(&mapped).contains(&large));
     }
 }

@@ -69,7 +69,12 @@ impl Checkpoint {
     /// a newer version.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::read(Storage::Mapped(MappedFile::open(path)?), path)
+        let mapped = MappedFile::open(path)?;
+        // The index is, and what is said only after it comes too late for the rest.
+        mapped.expect_all();
+        let checkpoint = Self::read(Storage::Mapped(mapped), path)?;
+        checkpoint.storage.expect_parts();
+        Ok(checkpoint)
     }
 
     /// The same for a file in memory.
@@ -324,6 +329,13 @@ impl Storage {
     fn expect_all(&self) {
         if let Self::Mapped(file) = self {
             file.expect_all();
+        }
+    }
+
+    /// Which parts of it are going to be read is not known.
+    fn expect_parts(&self) {
+        if let Self::Mapped(file) = self {
+            file.expect_parts();
         }
     }
 
