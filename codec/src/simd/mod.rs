@@ -22,12 +22,14 @@ mod encode;
 mod encode_avx512;
 mod lanes;
 mod mixed;
+mod past_cache;
 mod pieces;
 mod portable;
 mod prefetch;
 mod states;
 mod stream;
 
+pub use past_cache::copy_past_cache;
 pub use pieces::{BlockInput, PieceBuffers};
 
 use crate::block::{BlockError, BlockSpec, BlockTables, EncodeTables, PlaneClasses, PlaneCoding};

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use codec::simd::copy_past_cache;
+
 use super::gathered::{Gathered, Piece};
 use super::rooms::Rooms;
 use crate::processors;
 
-/// Bytes that are handed over at a time: enough for a write to be worth its call, and few enough for the
-/// processor's cache to still have them.
+/// Bytes that are handed over at a time: enough for a write to be worth its call, and few enough for the other
+/// thread not to wait long for the first.
 const HANDED_BYTES: usize = 128 << 10;
 /// How often so much is being filled, is waiting, or is being written; made when it is needed.
 const HANDED: usize = 6;
@@ -79,8 +81,7 @@ pub(crate) fn write_beside<R>(
     let line = Line::new(writer);
     let (worked, computed) = thread::scope(|scope| {
         let worker = processors::spawn_apart(scope, || line.work(in_between));
-        let bytes = Vec::with_capacity(HANDED_BYTES);
-        let mut behind = Behind { rooms, bytes, made: 1, line: &line };
+        let mut behind = Behind { rooms, memory: new_memory(), length: 0, made: 1, line: &line };
         let computed = compute(&mut behind);
         drop(behind);
         (worker.join(), computed)
@@ -91,7 +92,9 @@ pub(crate) fn write_beside<R>(
 
 /// What is handed over at a time.
 struct Handed {
-    bytes: Vec<u8>,
+    memory: Vec<u8>,
+    /// How many bytes at its beginning are meant.
+    length: usize,
     /// Whether all up to here is wanted.
     is_flushed: bool,
 }
@@ -166,16 +169,15 @@ impl<W: Write> Line<W> {
     /// Writes what comes next. Returns whether there was something.
     fn write_next(&self) -> bool {
         let mut writing = lock(&self.writing);
-        let Some(Handed { mut bytes, is_flushed }) = self.waiting().handed.pop_front() else {
+        let Some(Handed { memory, length, is_flushed }) = self.waiting().handed.pop_front() else {
             return false;
         };
         if writing.done.is_ok() {
-            writing.done = writing.write(&bytes, is_flushed);
+            writing.done = writing.write(&memory[..length], is_flushed);
         }
-        bytes.clear();
         let mut waiting = self.waiting();
         waiting.has_failed |= writing.done.is_err();
-        waiting.spares.push(bytes);
+        waiting.spares.push(memory);
         self.tell(&waiting);
         true
     }
@@ -186,7 +188,7 @@ impl<W: Write> Line<W> {
             let spare = {
                 let mut waiting = self.waiting();
                 // What is being written when that panics does not come back.
-                let lost = waiting.has_failed.then(Vec::new);
+                let lost = waiting.has_failed.then(new_memory);
                 waiting.spares.pop().or(lost)
             };
             if let Some(spare) = spare {
@@ -243,15 +245,23 @@ impl<W: Write> Writing<W> {
     }
 }
 
+/// Memory for what is handed over at a time.
+fn new_memory() -> Vec<u8> {
+    vec![0; HANDED_BYTES]
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Copies pieces for who writes them: their own memory stays with who made them, whose cache has it, and
-/// would have to take it back from another processor's each time.
+/// would have to take it back from another processor's each time. For the same reason the copies go past it.
 struct Behind<'a, W: Write> {
     rooms: &'a Rooms,
-    bytes: Vec<u8>,
+    /// What is being filled.
+    memory: Vec<u8>,
+    /// Bytes that it has been filled with.
+    length: usize,
     /// How many of those have been made.
     made: usize,
     line: &'a Line<W>,
@@ -259,21 +269,22 @@ struct Behind<'a, W: Write> {
 
 impl<W: Write> Behind<'_, W> {
     fn hand_over(&mut self, is_flushed: bool) -> io::Result<()> {
-        let bytes = std::mem::take(&mut self.bytes);
+        let memory = std::mem::take(&mut self.memory);
+        let length = std::mem::take(&mut self.length);
         let (has_failed, spare) = {
             let mut waiting = self.line.waiting();
-            waiting.handed.push_back(Handed { bytes, is_flushed });
+            waiting.handed.push_back(Handed { memory, length, is_flushed });
             self.line.tell(&waiting);
             (waiting.has_failed, waiting.spares.pop())
         };
         if has_failed {
             return Err(io::Error::other("an earlier write has failed"));
         }
-        self.bytes = match spare {
+        self.memory = match spare {
             Some(spare) => spare,
             None if self.made < HANDED => {
                 self.made += 1;
-                Vec::with_capacity(HANDED_BYTES)
+                new_memory()
             }
             None => self.line.spare(),
         };
@@ -292,11 +303,12 @@ impl<W: Write> Drop for Behind<'_, W> {
 impl<W: Write + Send> Output for Behind<'_, W> {
     fn put(&mut self, piece: Piece) -> io::Result<()> {
         let mut rest = piece.bytes();
-        while let Some(taken) = rest.split_off(..rest.len().min(HANDED_BYTES - self.bytes.len()))
+        while let Some(taken) = rest.split_off(..rest.len().min(HANDED_BYTES - self.length))
             && !taken.is_empty()
         {
-            self.bytes.extend_from_slice(taken);
-            if self.bytes.len() == HANDED_BYTES {
+            copy_past_cache(taken, &mut self.memory[self.length..][..taken.len()]);
+            self.length += taken.len();
+            if self.length == HANDED_BYTES {
                 self.hand_over(false)?;
             }
         }
