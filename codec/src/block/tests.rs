@@ -7,7 +7,7 @@ use super::*;
 use crate::constants::{ALPHABET, RANKS};
 use crate::pair::ranks_of;
 use crate::rans::{Frequencies, StreamError, normalize};
-use crate::simd::{BlockInput, Level, PieceBuffers};
+use crate::simd::{BlockInput, Level, PieceBuffers, PieceBytes};
 use crate::split::{Width, split_planes};
 
 /// Tables that fit `spec` and `elements`: frequencies of what occurs, ranks by frequency.
@@ -113,6 +113,48 @@ fn decode(spec: &BlockSpec, tables: &Tables, block: &[u8]) -> Result<Vec<u8>, Bl
         if let Ok(decoded) = &decoded {
             assert!([one, two, three].iter().all(|out| out == decoded), "{name}: other bytes");
         }
+        let past_cache = decode_past_cache(level, spec, input);
+        assert_eq!(
+            past_cache.as_ref(),
+            decoded.as_ref().ok(),
+            "{name}: other bytes past the cache"
+        );
+    }
+    decoded
+}
+
+/// Decodes a block twice side by side past the cache, wherever an output begins within a line.
+fn decode_past_cache(level: Level, spec: &BlockSpec, input: BlockInput<'_>) -> Option<Vec<u8>> {
+    let mut buffers = [PieceBuffers::default(), PieceBuffers::default()];
+    let mut made = [PieceBytes::default(), PieceBytes::default()];
+    let size = spec.decoded_bytes();
+    let mut decoded = None;
+    for place in [0, spec.layout.width.bytes(), 37] {
+        const AROUND: usize = 64;
+        let mut memory = vec![0x55; 2 * (size + 2 * AROUND) + place];
+        let (first, second) = memory[place..].split_at_mut(size + 2 * AROUND);
+        let outs = [first, second].map(|part| &mut part[AROUND..][..size]);
+        let mut shown = [Vec::new(), Vec::new()];
+        let right = level.decode_blocks_past_cache(
+            spec,
+            [input; 2],
+            (&mut buffers, &mut made),
+            outs,
+            |block, bytes| shown[block].extend_from_slice(bytes),
+        );
+        let (first, second) = memory[place..].split_at(size + 2 * AROUND);
+        for part in [first, second] {
+            let around = part[..AROUND].iter().chain(&part[AROUND + size..][..AROUND]);
+            assert!(around.into_iter().all(|&byte| byte == 0x55), "{}: {spec:?}", level.name());
+        }
+        let outs = [first, second].map(|part| &part[AROUND..][..size]);
+        if right {
+            assert!(outs[0] == shown[0] && outs[1] == shown[1], "{}: {spec:?}", level.name());
+            assert_eq!(outs[0], outs[1], "{}: {spec:?}", level.name());
+        }
+        let now = right.then(|| outs[0].to_vec());
+        assert!(place == 0 || now == decoded, "{}: {spec:?}, {place}", level.name());
+        decoded = now;
     }
     decoded
 }
@@ -165,7 +207,7 @@ fn specs(elements: usize) -> Vec<BlockSpec> {
 fn every_plan_comes_back_at_boundary_lengths() {
     for elements in [
         0, 1, 2, 63, 64, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1021, 2049, 4095, 4096, 4097,
-        6145,
+        6145, 8193,
     ] {
         for spec in specs(elements) {
             let data = weights(spec.layout.width.bytes(), elements);

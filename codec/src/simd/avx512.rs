@@ -1,12 +1,14 @@
 //! Lanes in two registers of AVX-512, 16 in each.
 
+mod merge;
 mod words;
 
 use core::arch::x86_64::*;
 
 use super::encode;
-use super::lanes::{ENCODE_TABLE_STRIDE, Lanes, NO_RANK};
+use super::lanes::{ENCODE_TABLE_STRIDE, LINE_BYTES, Lanes, NO_RANK};
 use super::mixed;
+use super::outputs::Outputs;
 use super::pieces::{self, BlockInput, PieceBuffers};
 use crate::block::{BlockError, BlockSpec, BlockTables, PlaneClasses, PlaneCoding};
 use crate::constants::{
@@ -32,14 +34,14 @@ pub(super) fn run<R>(task: impl FnOnce() -> R) -> R {
 #[target_feature(
     enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512bitalg,bmi1,bmi2,popcnt"
 )]
-pub(super) fn decode_blocks<const B: usize, const QUARTERS: bool>(
+pub(super) fn decode_blocks<O: Outputs<B>, const B: usize, const QUARTERS: bool>(
     spec: &BlockSpec,
     blocks: [BlockInput<'_>; B],
     buffers: &mut [PieceBuffers; B],
-    outs: [&mut [u8]; B],
+    outs: O,
 ) -> bool {
     // SAFETY: this function's instructions include those of `Registers`.
-    unsafe { pieces::decode::<Registers<QUARTERS>, B>(spec, blocks, buffers, outs) }
+    unsafe { pieces::decode::<Registers<QUARTERS>, O, B>(spec, blocks, buffers, outs) }
 }
 
 /// [`mixed::decode_block`], compiled for these instructions.
@@ -353,6 +355,25 @@ impl<const QUARTERS: bool> Lanes for Registers<QUARTERS> {
         unsafe {
             _mm512_storeu_si512(values.as_mut_ptr().cast(), _mm512_shuffle_epi8(ranks, both))
         };
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2")]
+    unsafe fn merge_two<const ROTATED: bool>(rows: [&[u8; 64]; 2], elements: &mut [u8; 128]) {
+        merge::two::<ROTATED>(rows, elements);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn merge_four<const ROTATED: bool>(rows: [&[u8; 64]; 4], elements: &mut [u8; 256]) {
+        merge::four::<ROTATED>(rows, elements);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn store_line(bytes: &[u8; LINE_BYTES], line: &mut [u8; LINE_BYTES]) {
+        // SAFETY: the caller's promise.
+        unsafe { merge::store_line(bytes, line) };
     }
 }
 

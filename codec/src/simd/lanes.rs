@@ -22,6 +22,9 @@ const _: () = {
     assert!(size_of::<EncodeTable>().is_multiple_of(size_of::<u32>()));
 };
 
+/// Bytes of a line of the cache.
+pub(super) const LINE_BYTES: usize = 64;
+
 /// All of `bytes` as an array.
 #[inline(always)]
 pub(super) fn all_of<const N: usize>(bytes: &[u8]) -> &[u8; N] {
@@ -183,4 +186,18 @@ pub(super) trait Lanes: Copy {
     /// Both values of each of 32 pairs: [`crate::pair::expand`], but with the values of rank 15
     /// for escapes, which are replaced later.
     unsafe fn expand_pairs(ranks: &RankValues, symbols: &[u8; 32], values: &mut [u8; 64]);
+
+    /// Elements of two bytes, `ROTATED` or not, from the low and the high one of each, as
+    /// [`crate::split::merge_rows`] makes them.
+    unsafe fn merge_two<const ROTATED: bool>(rows: [&[u8; 64]; 2], elements: &mut [u8; 128]);
+
+    /// The same of elements of four bytes.
+    unsafe fn merge_four<const ROTATED: bool>(rows: [&[u8; 64]; 4], elements: &mut [u8; 256]);
+
+    /// Writes a line past the cache, into memory. Other processors see it after a fence.
+    ///
+    /// # Safety
+    ///
+    /// `line` is one: it begins at a multiple of its size.
+    unsafe fn store_line(bytes: &[u8; LINE_BYTES], line: &mut [u8; LINE_BYTES]);
 }

@@ -21,7 +21,9 @@ mod encode;
 #[cfg(target_arch = "x86_64")]
 mod encode_avx512;
 mod lanes;
+mod merge;
 mod mixed;
+mod outputs;
 mod past_cache;
 mod pieces;
 mod portable;
@@ -29,8 +31,11 @@ mod prefetch;
 mod states;
 mod stream;
 
+pub use outputs::PieceBytes;
 pub use past_cache::copy_past_cache;
 pub use pieces::{BlockInput, PieceBuffers};
+
+use self::outputs::{InPlace, Outputs, PastCache};
 
 use crate::block::{BlockError, BlockSpec, BlockTables, EncodeTables, PlaneClasses, PlaneCoding};
 use crate::constants::ALPHABET;
@@ -216,28 +221,74 @@ impl Level {
         buffers: &mut [PieceBuffers; B],
         outs: [&mut [u8]; B],
     ) -> bool {
+        let outs = InPlace::new(outs, spec.layout.width.bytes());
+        self.decode_blocks_to(spec, blocks, buffers, outs)
+    }
+
+    /// Whether [`Level::decode_blocks_past_cache`] is faster than [`Level::decode_blocks`] for blocks with this
+    /// layout that go to memory. Four bytes of an element are more to write than they are to decode.
+    pub const fn gains_past_cache(self, layout: ElementLayout) -> bool {
+        layout.width.bytes() >= 4 && !matches!(self.0, Kind::Portable)
+    }
+
+    /// [`Level::decode_blocks`] for outputs that are not read soon, and which the cache has no room for: elements
+    /// are written past it. `each_part` is called with the number of a block and the bytes that follow in its
+    /// output, while they are in the cache. Where nothing is gained, blocks are decoded in place.
+    #[must_use]
+    pub fn decode_blocks_past_cache<const B: usize>(
+        self,
+        spec: &BlockSpec,
+        blocks: [BlockInput<'_>; B],
+        (buffers, made): (&mut [PieceBuffers; B], &mut [PieceBytes; B]),
+        mut outs: [&mut [u8]; B],
+        mut each_part: impl FnMut(usize, &[u8]),
+    ) -> bool {
+        if !self.gains_past_cache(spec.layout) {
+            let parts = outs.each_mut().map(|out| &mut **out);
+            let right = self.decode_blocks(spec, blocks, buffers, parts);
+            outs.iter().enumerate().for_each(|(number, out)| each_part(number, out));
+            return right;
+        }
+        let outs = PastCache::new(outs, made, each_part);
+        let right = self.decode_blocks_to(spec, blocks, buffers, outs);
+        past_cache::fence();
+        right
+    }
+
+    #[inline]
+    fn decode_blocks_to<const B: usize>(
+        self,
+        spec: &BlockSpec,
+        blocks: [BlockInput<'_>; B],
+        buffers: &mut [PieceBuffers; B],
+        outs: impl Outputs<B>,
+    ) -> bool {
         if spec.has_classes() {
             return false;
         }
         match self.0 {
             // SAFETY: arrays take no special instructions.
             Kind::Portable => unsafe {
-                pieces::decode::<portable::Array, B>(spec, blocks, buffers, outs)
+                pieces::decode::<portable::Array, _, B>(spec, blocks, buffers, outs)
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is made only where the processor has its instructions.
             Kind::Avx2(tuning) => unsafe {
                 match tuning {
-                    Tuning::Any => avx2::decode_blocks::<B, false>(spec, blocks, buffers, outs),
-                    Tuning::Intel => avx2::decode_blocks::<B, true>(spec, blocks, buffers, outs),
+                    Tuning::Any => avx2::decode_blocks::<_, B, false>(spec, blocks, buffers, outs),
+                    Tuning::Intel => avx2::decode_blocks::<_, B, true>(spec, blocks, buffers, outs),
                 }
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Kind::Avx512(tuning) => unsafe {
                 match tuning {
-                    Tuning::Any => avx512::decode_blocks::<B, false>(spec, blocks, buffers, outs),
-                    Tuning::Intel => avx512::decode_blocks::<B, true>(spec, blocks, buffers, outs),
+                    Tuning::Any => {
+                        avx512::decode_blocks::<_, B, false>(spec, blocks, buffers, outs)
+                    }
+                    Tuning::Intel => {
+                        avx512::decode_blocks::<_, B, true>(spec, blocks, buffers, outs)
+                    }
                 }
             },
         }

@@ -17,7 +17,7 @@ pub fn copy_past_cache(from: &[u8], to: &mut [u8]) {
 
 #[cfg(target_arch = "x86_64")]
 fn copy_by_registers(from: &[u8], to: &mut [u8]) {
-    use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
+    use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
 
     // SAFETY: a register is 16 bytes, whatever they are.
     let (first, registers, last) = unsafe { to.align_to_mut::<__m128i>() };
@@ -30,8 +30,16 @@ fn copy_by_registers(from: &[u8], to: &mut [u8]) {
         // instructions, and the fence comes before anything else looks at what is stored.
         unsafe { _mm_stream_si128(to, _mm_loadu_si128(from.as_ptr().cast())) };
     }
-    // SAFETY: it touches no memory.
-    unsafe { _mm_sfence() };
+    fence();
+}
+
+/// What was written past the cache is seen before what is written from here on.
+pub(super) fn fence() {
+    // SAFETY: every x86-64 processor has the instruction, which touches no memory.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        core::arch::x86_64::_mm_sfence();
+    }
 }
 
 #[cfg(test)]

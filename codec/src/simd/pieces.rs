@@ -4,6 +4,8 @@
 use core::ops::Range;
 
 use super::lanes::Lanes;
+use super::merge::merge_rows;
+use super::outputs::Outputs;
 use super::prefetch::{self, ELEMENTS_AHEAD};
 use super::stream::{
     MAX_GROUP_SYMBOLS, Stream, decode as decode_streams, decode_bytes as decode_byte_streams,
@@ -12,13 +14,13 @@ use super::stream::{
 use crate::block::{BlockLayout, BlockSpec, BlockTables, Part, PlaneCoding};
 use crate::constants::{ESCAPE_SYMBOL, LANES, MAX_STATES_PER_LANE, MAX_WIDTH, RANKS};
 use crate::pair::{Escape, RankValues};
-use crate::split::{ElementLayout, merge_nibbles, merge_rows, replace_top_byte};
+use crate::split::{ElementLayout, merge_nibbles, replace_top_byte};
 
 /// Elements of a piece, the last one aside: a whole number of groups, whatever the plan.
 const PIECE_ELEMENTS: usize = 2048;
 /// The last piece takes in a rest that is no whole one, so that all elements whose bytes the states
 /// carry are in it.
-const MAX_PIECE_ELEMENTS: usize = 2 * PIECE_ELEMENTS;
+pub(super) const MAX_PIECE_ELEMENTS: usize = 2 * PIECE_ELEMENTS;
 /// Symbols whose number fits into a byte.
 const COUNTED_AT_ONCE: usize = 192;
 /// Room for a piece's bytes of one plane, up to the end of a group.
@@ -69,13 +71,13 @@ struct Piece {
 ///
 /// The processor has the instructions of `L`.
 #[inline(always)]
-pub(super) unsafe fn decode<L: Lanes, const B: usize>(
+pub(super) unsafe fn decode<L: Lanes, O: Outputs<B>, const B: usize>(
     spec: &BlockSpec,
     blocks: [BlockInput<'_>; B],
     buffers: &mut [PieceBuffers; B],
-    mut outs: [&mut [u8]; B],
+    mut outs: O,
 ) -> bool {
-    let sizes = outs.each_ref().map(|out| out.len());
+    let sizes = outs.whole().each_ref().map(|out| out.len());
     assert_eq!(sizes, [spec.decoded_bytes(); B], "output of another size than the block");
     let mut planes: [Planes<'_>; B] = core::array::from_fn(|_| Planes::new(spec));
     let mut streams = [const { [const { None }; MAX_WIDTH] }; B];
@@ -88,7 +90,7 @@ pub(super) unsafe fn decode<L: Lanes, const B: usize>(
     if let (ElementLayout::BYTES, Source::Symbols) = (spec.layout, &planes[0].sources[0]) {
         let streams = streams.each_mut().map(|[stream, ..]| stream_of(stream));
         // SAFETY: the caller's promise.
-        return unsafe { decode_bytes(streams, buffers, outs) };
+        return unsafe { decode_bytes(streams, buffers, outs.whole()) };
     }
     let width = spec.layout.width.bytes();
     let mut start = 0;
@@ -96,16 +98,17 @@ pub(super) unsafe fn decode<L: Lanes, const B: usize>(
         let left = spec.elements - start;
         let last = left <= MAX_PIECE_ELEMENTS;
         let piece = Piece { start, elements: if last { left } else { PIECE_ELEMENTS }, last };
-        let mut outs = outs.each_mut().map(|out| &mut out[start * width..]);
         // SAFETY: the caller's promise.
         let merged = unsafe { decode_piece(&planes, &mut streams, piece, buffers, &mut outs) };
         for b in 0..B {
-            let out = &mut outs[b][..piece.elements * width];
+            let bytes = width * start..width * (start + piece.elements);
             // SAFETY: the caller's promise.
-            let right =
-                unsafe { planes[b].finish(piece, merged, &streams[b], &mut buffers[b], out) };
-            if !right {
-                return false;
+            unsafe {
+                let out = outs.room::<L>(b, bytes.clone());
+                if !planes[b].finish(piece, merged, &streams[b], &mut buffers[b], out) {
+                    return false;
+                }
+                outs.complete::<L>(b, bytes);
             }
         }
         start += piece.elements;
@@ -145,20 +148,20 @@ unsafe fn decode_bytes<L: Lanes, const B: usize>(
 }
 
 /// The symbols of a piece, from every stream of a plane at once. Returns how many elements are in the
-/// output already, which those of nibbles are as far as these are not carried. `outs` begin with the piece's
-/// elements and end with the block's.
+/// output already, which those of nibbles are as far as these are not carried.
 ///
 /// # Safety
 ///
 /// See [`decode`].
 #[inline(always)]
-unsafe fn decode_piece<'a, L: Lanes, const B: usize>(
+unsafe fn decode_piece<'a, L: Lanes, O: Outputs<B>, const B: usize>(
     planes: &[Planes<'a>; B],
     streams: &mut [[Option<Stream<'a, L>>; MAX_WIDTH]; B],
     piece: Piece,
     buffers: &mut [PieceBuffers; B],
-    outs: &mut [&mut [u8]; B],
+    outs: &mut O,
 ) -> usize {
+    let width = planes[0].width;
     for plane in 0..planes[0].width {
         let count = match planes[0].sources[plane] {
             Source::Constant | Source::Raw(_) => continue,
@@ -174,6 +177,7 @@ unsafe fn decode_piece<'a, L: Lanes, const B: usize>(
             let carried = if piece.last { 2 * planes[0].carried } else { 0 };
             let complete = piece.elements.saturating_sub(carried);
             let merged = complete - complete % (2 * group);
+            let mut outs = outs.whole().map(|out| &mut out[piece.start..]);
             // SAFETY: the caller's promise.
             unsafe {
                 decode_nibble_streams(
@@ -186,7 +190,9 @@ unsafe fn decode_piece<'a, L: Lanes, const B: usize>(
                             let raw = planes[b].first_raw(piece.start + start);
                             merge_nibbles(planes[b].layout, symbols, raw, out);
                         }
-                        planes[b].prefetch(piece.start, start..end, outs[b]);
+                        let ahead = start + ELEMENTS_AHEAD..end + ELEMENTS_AHEAD;
+                        prefetch::for_writing(outs[b].get(ahead).unwrap_or_default());
+                        planes[b].prefetch(piece.start + start..piece.start + end);
                     },
                 );
             }
@@ -200,8 +206,11 @@ unsafe fn decode_piece<'a, L: Lanes, const B: usize>(
                 symbols,
                 #[inline(always)]
                 |b, first, symbols| {
-                    let elements = of_symbol * first..of_symbol * (first + symbols.len());
-                    planes[b].prefetch(piece.start, elements, outs[b]);
+                    let start = piece.start + of_symbol * first;
+                    let elements = start..start + of_symbol * symbols.len();
+                    let unit = width * elements.start..width * elements.end;
+                    outs.beside::<L>(b, width * piece.start, unit);
+                    planes[b].prefetch(elements);
                 },
             );
         }
@@ -310,17 +319,11 @@ impl<'a> Planes<'a> {
         }
     }
 
-    /// Asks for what elements are made of and for where they go, some way ahead of `elements` of the piece
-    /// that begins at `start`, where `out` begins too.
+    /// Asks for what elements are made of, some way ahead of `elements`.
     #[inline(always)]
-    fn prefetch(&self, start: usize, elements: Range<usize>, out: &[u8]) {
+    fn prefetch(&self, elements: Range<usize>) {
         let elements = elements.start + ELEMENTS_AHEAD..elements.end + ELEMENTS_AHEAD;
-        let width = self.width;
-        if let Some(out) = out.get(elements.start * width..elements.end * width) {
-            prefetch::for_writing(out);
-        }
-        let elements = start + elements.start..start + elements.end;
-        for source in &self.sources[..width] {
+        for source in &self.sources[..self.width] {
             let raw = match source {
                 Source::Raw(raw) => raw.get(elements.clone()),
                 Source::Nibbles(raw) => raw.get(elements.start / 2..elements.end / 2),
@@ -371,7 +374,8 @@ impl<'a> Planes<'a> {
                 _ => &row[..elements],
             };
         }
-        merge_rows(self.layout, rows, out);
+        // SAFETY: the caller's promise.
+        unsafe { merge_rows::<L>(self.layout, rows, out) };
     }
 
     /// Makes the elements of a piece that have not been `merged`, fills in what is escaped, and returns

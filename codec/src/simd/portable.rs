@@ -1,12 +1,13 @@
 //! Lanes in an array: for every processor, as fast as the compiler makes it.
 
-use super::lanes::{Lanes, NO_RANK, STEP_WORD_BYTES};
+use super::lanes::{LINE_BYTES, Lanes, NO_RANK, STEP_WORD_BYTES};
 use super::states::InTurn;
 use crate::constants::{ALPHABET, ESCAPE_SYMBOL, LANES, TABLE_SIZE};
 use crate::pair::RankValues;
 use crate::rans::{
     DecodeTable, EncodeTable, PackedSymbol, TableEntry, advance, needs_word, slot, take_word,
 };
+use crate::split::{ElementLayout, Width, merge_rows};
 
 #[derive(Clone, Copy)]
 pub(super) struct Array([u32; LANES]);
@@ -203,6 +204,23 @@ impl Lanes for Array {
         for (pair, &symbol) in values.as_chunks_mut::<2>().0.iter_mut().zip(symbols) {
             *pair = [ranks[usize::from(symbol & 15)], ranks[usize::from(symbol >> 4)]];
         }
+    }
+
+    #[inline(always)]
+    unsafe fn merge_two<const ROTATED: bool>(rows: [&[u8; 64]; 2], elements: &mut [u8; 128]) {
+        let layout = ElementLayout { width: Width::Two, rotated: ROTATED };
+        merge_rows(layout, &rows.map(|row| &row[..]), elements);
+    }
+
+    #[inline(always)]
+    unsafe fn merge_four<const ROTATED: bool>(rows: [&[u8; 64]; 4], elements: &mut [u8; 256]) {
+        let layout = ElementLayout { width: Width::Four, rotated: ROTATED };
+        merge_rows(layout, &rows.map(|row| &row[..]), elements);
+    }
+
+    #[inline(always)]
+    unsafe fn store_line(bytes: &[u8; LINE_BYTES], line: &mut [u8; LINE_BYTES]) {
+        *line = *bytes;
     }
 }
 

@@ -4,11 +4,10 @@
 //! requests keeps others waiting. So each unit of a stream asks for as much of the raw planes and of the
 //! output as it has elements, some way ahead of them.
 
+use super::lanes::LINE_BYTES;
+
 /// How far ahead.
 pub(super) const ELEMENTS_AHEAD: usize = 1024;
-
-/// What is asked for at a time.
-const LINE_BYTES: usize = 64;
 
 /// Asks for the lines in which `bytes` are, to be read.
 #[inline(always)]

@@ -4,7 +4,9 @@ use codec::block::{BlockSpec, DecodeTables, PlaneClasses, PlaneCoding, decode_sc
 use codec::constants::MAX_WIDTH;
 use codec::rans::{DecodeTable, MixedTables};
 use codec::reference::restore;
-use codec::simd::{BlockInput, PieceBuffers, prefetch};
+use std::hash::Hasher;
+
+use codec::simd::{BlockInput, PieceBuffers, PieceBytes, prefetch};
 use codec::split::{ElementLayout, Width};
 use codec::tile::TiledBlock;
 
@@ -13,7 +15,7 @@ use crate::format::{
     Index, MAX_CLASS_TABLES, PlanRecord, PlaneRecord, TensorRecord, TilingRecord,
     decode_frequencies,
 };
-use crate::hash::xxh3;
+use crate::hash::{Xxh3, xxh3};
 use crate::simd::level;
 
 /// Decode tables that a decoder keeps, 16 KiB each; neighbouring blocks mostly share theirs.
@@ -22,11 +24,31 @@ const CACHED_TABLES: usize = MAX_WIDTH * MAX_CLASS_TABLES;
 /// Blocks that are decoded at a time: while one waits for its tables, the processor works on others.
 const TOGETHER: usize = 2;
 
+/// Where decoded elements are to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// In the cache: they are read soon, or the system has just filled these pages with zeros.
+    Cache,
+    /// In memory that nobody has touched for long, nor reads soon. So little of it that the cache keeps it goes
+    /// there.
+    Memory,
+}
+
+/// How far blocks have been decoded.
+enum Done {
+    /// Their elements are there, but for what is taken against a base.
+    Elements,
+    /// Nothing is left to do.
+    Checksums,
+}
+
 /// One thread's tables and buffers.
 pub(crate) struct BlockDecoder {
     /// The newest last.
     tables: Vec<(u32, Box<DecodeTables>)>,
     buffers: Vec<PieceBuffers>,
+    /// Of elements on their way past the cache, if there were any.
+    made: Vec<PieceBytes>,
     /// Of blocks that the reference decodes.
     scratch: Vec<u8>,
     /// The tables of each plane by class.
@@ -42,6 +64,7 @@ impl Default for BlockDecoder {
         Self {
             tables: Vec::new(),
             buffers: vec![PieceBuffers::default(); TOGETHER],
+            made: Vec::new(),
             scratch: Vec::new(),
             by_class: Default::default(),
             choices: Default::default(),
@@ -67,25 +90,33 @@ pub(crate) struct Block<'a> {
 
 impl BlockDecoder {
     /// Decodes blocks of a validated index, several at a time where they are of the same kind.
-    pub(crate) fn decode(&mut self, index: &Index, blocks: &mut [Block<'_>]) -> Result<()> {
+    pub(crate) fn decode(
+        &mut self,
+        index: &Index,
+        blocks: &mut [Block<'_>],
+        destination: Destination,
+    ) -> Result<()> {
         let mut rest = blocks;
         while !rest.is_empty() {
             let states_per_lane = usize::from(rest[0].tensor.states_per_lane);
             rest.iter().skip(TOGETHER).take(TOGETHER).for_each(Block::prefetch);
             let together = level().gains_by_two(states_per_lane) && !rest[0].is_tiled();
-            let done = if together && self.decode_together::<TOGETHER>(index, rest)? {
-                TOGETHER
-            } else if rest[0].is_tiled() {
-                self.decode_tiled(index, &mut rest[0])?;
-                1
+            let both = if together {
+                self.decode_together::<TOGETHER>(index, rest, destination)?
             } else {
-                self.decode_alone(index, &mut rest[0])?;
-                1
+                None
+            };
+            let (done, decoded) = match both {
+                Some(decoded) => (TOGETHER, decoded),
+                None if rest[0].is_tiled() => (1, self.decode_tiled(index, &mut rest[0])?),
+                None => (1, self.decode_alone(index, &mut rest[0], destination)?),
             };
             let (now, later) = rest.split_at_mut(done);
-            for block in now {
-                block.undo_reference()?;
-                *block.checksum = xxh3(block.out);
+            if let Done::Elements = decoded {
+                for block in now {
+                    block.undo_reference()?;
+                    *block.checksum = xxh3(block.out);
+                }
             }
             rest = later;
         }
@@ -98,44 +129,80 @@ impl BlockDecoder {
         &mut self,
         index: &Index,
         blocks: &mut [Block<'_>],
-    ) -> Result<bool> {
-        let Some(blocks) = blocks.first_chunk_mut::<B>() else { return Ok(false) };
+        destination: Destination,
+    ) -> Result<Option<Done>> {
+        let Some(blocks) = blocks.first_chunk_mut::<B>() else { return Ok(None) };
         let spec = blocks[0].spec()?;
         for block in &*blocks {
             if block.is_tiled() || block.spec()? != spec {
-                return Ok(false);
+                return Ok(None);
             }
             self.prepare(index, block)?;
         }
+        Ok(self.decode_prepared(&spec, blocks, destination))
+    }
+
+    /// Decodes `B` blocks with the same description, whose tables are there, if all of them are right. If not,
+    /// the outputs are unspecified.
+    fn decode_prepared<const B: usize>(
+        &mut self,
+        spec: &BlockSpec,
+        blocks: &mut [Block<'_>; B],
+        destination: Destination,
+    ) -> Option<Done> {
+        // What was taken against a base is made whole where it lies.
+        let has_base = blocks.iter().any(|block| block.plan.reference.operation().is_some());
+        let past_cache = destination == Destination::Memory
+            && level().gains_past_cache(spec.layout)
+            && !has_base;
         let inputs = blocks.each_ref().map(|block| block.input(&self.tables));
-        let outs = blocks.each_mut().map(|block| &mut *block.out);
         let buffers = self.buffers.first_chunk_mut().expect("B is at most TOGETHER");
-        Ok(level().decode_blocks(&spec, inputs, buffers, outs))
+        let outs = blocks.each_mut().map(|block| &mut *block.out);
+        if !past_cache {
+            let right = level().decode_blocks(spec, inputs, buffers, outs);
+            return right.then_some(Done::Elements);
+        }
+        self.made.resize_with(TOGETHER, PieceBytes::default);
+        let made = self.made.first_chunk_mut().expect("B is at most TOGETHER");
+        let mut checksums = [(); B].map(|()| Xxh3::new());
+        let hash = |block: usize, bytes: &[u8]| checksums[block].write(bytes);
+        let right = level().decode_blocks_past_cache(spec, inputs, (buffers, made), outs, hash);
+        for (block, checksum) in blocks.iter_mut().zip(checksums) {
+            *block.checksum = checksum.finish();
+        }
+        right.then_some(Done::Checksums)
     }
 
     /// Decodes the coded elements of a block in tiles, and makes elements of them.
-    fn decode_tiled(&mut self, index: &Index, block: &mut Block<'_>) -> Result<()> {
-        let Some(tiles) = block.tiles()? else { return self.decode_alone(index, block) };
+    fn decode_tiled(&mut self, index: &Index, block: &mut Block<'_>) -> Result<Done> {
+        let Some(tiles) = block.tiles()? else {
+            return self.decode_alone(index, block, Destination::Cache);
+        };
         let mut coded = std::mem::take(&mut self.coded);
         coded.resize(tiles.coded_bytes(), 0);
         let Block { tensor, number, plan, bytes, base, .. } = *block;
         let (out, checksum) = (&mut coded[..], &mut 0);
-        self.decode_alone(index, &mut Block { tensor, number, plan, bytes, base, out, checksum })?;
+        let mut inner = Block { tensor, number, plan, bytes, base, out, checksum };
+        self.decode_alone(index, &mut inner, Destination::Cache)?;
         level().run(
             #[inline(always)]
             || tiles.reconstruct(&coded, block.out),
         );
         self.coded = coded;
-        Ok(())
+        Ok(Done::Elements)
     }
 
-    fn decode_alone(&mut self, index: &Index, block: &mut Block<'_>) -> Result<()> {
+    fn decode_alone(
+        &mut self,
+        index: &Index,
+        block: &mut Block<'_>,
+        destination: Destination,
+    ) -> Result<Done> {
         self.prepare(index, block)?;
         let spec = block.spec()?;
-        let input = block.input(&self.tables);
-        let buffers = self.buffers.first_chunk_mut().expect("there is at least one");
-        if level().decode_blocks(&spec, [input], buffers, [block.out]) {
-            return Ok(());
+        let alone = std::array::from_mut(block);
+        if let Some(decoded) = self.decode_prepared(&spec, alone, destination) {
+            return Ok(decoded);
         }
         // Something is wrong with the block, and the reference decoder says what; or it is coded by
         // class.
@@ -149,10 +216,11 @@ impl BlockDecoder {
             ids[plane].map(|_| MixedTables { tables, choice })
         });
         self.scratch.resize(decode_scratch_bytes(&spec).max(self.scratch.len()), 0);
-        let (tables, scratch) = (&input.tables, &mut self.scratch[..]);
+        let (input, scratch) = (block.input(&self.tables), &mut self.scratch[..]);
         level()
-            .decode_classed_block(&spec, tables, &classes, block.bytes, scratch, block.out)
-            .map_err(|error| block.corrupt(error.to_string()))
+            .decode_classed_block(&spec, &input.tables, &classes, input.bytes, scratch, block.out)
+            .map_err(|error| block.corrupt(error.to_string()))?;
+        Ok(Done::Elements)
     }
 
     /// Makes sure that the tables of a block are there. A plan names at most [`MAX_WIDTH`] of them,

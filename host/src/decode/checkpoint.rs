@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::blocks::BlockDecoder;
+use super::blocks::{BlockDecoder, Destination};
 use super::tensor::Tensor;
 use super::validate::validate;
 use crate::base::Base;
@@ -300,11 +300,12 @@ impl Checkpoint {
         }
         self.expect_all();
         let mut rest = out;
-        self.decode_tensors(self.tensors().map(|tensor| {
+        let tensors = self.tensors().map(|tensor| {
             let (now, later) = std::mem::take(&mut rest).split_at_mut(tensor.byte_len() as usize);
             rest = later;
             (tensor, now)
-        }))
+        });
+        self.decode_tensors(tensors, Destination::Memory)
     }
 
     /// The tensor called `name`.

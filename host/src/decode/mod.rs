@@ -12,7 +12,7 @@ mod tensor;
 mod validate;
 mod verify;
 
-pub(crate) use blocks::layout_of;
+pub(crate) use blocks::{Destination, layout_of};
 pub use checkpoint::Checkpoint;
 pub use elements::{Decoded, Element};
 pub use explain::{Explanation, ToolGain};

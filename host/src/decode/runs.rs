@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use rayon::prelude::*;
 
-use super::blocks::Block;
+use super::blocks::{Block, Destination};
 use super::checkpoint::{Checkpoint, mismatch};
 use super::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -19,6 +19,9 @@ const BYTES_PER_JOB: RangeInclusive<usize> = 32 << 10..=2 << 20;
 /// Jobs of small blocks for each thread.
 const JOBS_PER_THREAD: usize = 4;
 
+/// Decoded bytes that are more than the cache of most processors keeps until somebody reads them.
+const MORE_THAN_CACHED_BYTES: usize = 32 << 20;
+
 /// Which checksums are compared.
 #[derive(Clone, Copy)]
 pub(super) enum Checks {
@@ -29,6 +32,14 @@ pub(super) enum Checks {
     /// Those of whole tensors, which all runs then are. What comes out has the right checksum, so that those
     /// of the chunks need not be looked at.
     Tensors,
+}
+
+/// How runs are decoded.
+#[derive(Clone, Copy)]
+struct Decoding<'c> {
+    checkpoint: &'c Checkpoint,
+    checks: Checks,
+    destination: Destination,
 }
 
 /// Blocks of a tensor that follow one another, and their place: exactly their bytes.
@@ -60,12 +71,17 @@ impl Checkpoint {
     pub(crate) fn decode_tensors<'a, 'o>(
         &'a self,
         tensors: impl IntoIterator<Item = (Tensor<'a>, &'o mut [u8])>,
+        destination: Destination,
     ) -> Result<()> {
         let whole = |(tensor, out): (Tensor<'a>, _)| {
             let tensor = tensor.stored();
             Run { tensor, blocks: 0..tensor.record().blocks.len(), out }
         };
-        self.decode_runs(tensors.into_iter().map(whole), Checks::Tensors).map(drop)
+        let runs: Vec<Run<'a, 'o>> = tensors.into_iter().map(whole).collect();
+        let bytes: usize = runs.iter().map(|run| run.out.len()).sum();
+        let is_cached = bytes < MORE_THAN_CACHED_BYTES;
+        let destination = if is_cached { Destination::Cache } else { destination };
+        self.decode_runs(runs, Checks::Tensors, destination).map(drop)
     }
 
     /// Decodes runs of blocks. Returns the xxh3 of each block, run by run, or the first thing in the file
@@ -74,14 +90,15 @@ impl Checkpoint {
         &'a self,
         runs: impl IntoIterator<Item = Run<'a, 'o>>,
         checks: Checks,
+        destination: Destination,
     ) -> Result<Vec<u64>> {
         let mut runs: Vec<Run<'a, 'o>> = runs.into_iter().collect();
+        let decoding = Decoding { checkpoint: self, checks, destination };
         let mut checksums = vec![0; runs.iter().map(|run| run.blocks.len()).sum()];
         let jobs = jobs(&mut runs, &mut checksums);
         // One by one: of a list that is divided among threads a part is not divided again unless it is stolen,
         // and at the end all wait for who has the longest.
-        let done =
-            jobs.into_par_iter().with_max_len(1).map(|job| job.decode(self, checks)).collect();
+        let done = jobs.into_par_iter().with_max_len(1).map(|job| job.decode(decoding)).collect();
         self.checked(first_error(done))?;
         Ok(checksums)
     }
@@ -118,12 +135,12 @@ fn jobs<'j, 'a, 'o>(runs: &'j mut [Run<'a, 'o>], checksums: &'j mut [u64]) -> Ve
 }
 
 impl<'a, 'o> Job<'_, 'a, 'o> {
-    fn decode(mut self, checkpoint: &Checkpoint, checks: Checks) -> Result<()> {
-        if self.runs.len() > 1 && self.decode_together(checkpoint, checks).is_ok() {
+    fn decode(mut self, decoding: Decoding<'_>) -> Result<()> {
+        if self.runs.len() > 1 && self.decode_together(decoding).is_ok() {
             return Ok(());
         }
         // There is only one, or something is wrong with one of them, and not with the others.
-        self.each().try_for_each(|(run, checksums)| run.decode(checkpoint, checks, checksums))
+        self.each().try_for_each(|(run, checksums)| run.decode(decoding, checksums))
     }
 
     /// Each run, with the place for its checksums.
@@ -137,7 +154,8 @@ impl<'a, 'o> Job<'_, 'a, 'o> {
 
     /// Decodes the blocks of all runs, those of the same kind one after the other. An error does not say which
     /// is the first.
-    fn decode_together(&mut self, checkpoint: &Checkpoint, checks: Checks) -> Result<()> {
+    fn decode_together(&mut self, decoding: Decoding<'_>) -> Result<()> {
+        let checks = decoding.checks;
         let mut blocks = Vec::with_capacity(self.checksums.len());
         let mut parts = Vec::with_capacity(self.runs.len());
         self.each().for_each(|(run, checksums)| run.cut(checksums, &mut parts));
@@ -146,22 +164,18 @@ impl<'a, 'o> Job<'_, 'a, 'o> {
         }
         // Two of the same kind are decoded together, of whichever tensors they are.
         blocks.sort_by_cached_key(Block::kind);
-        checkpoint.block_decoders.lend(|decoder| decoder.decode(&checkpoint.index, &mut blocks))?;
+        decoding.decode(&mut blocks)?;
         self.each().try_for_each(|(run, checksums)| checks.compare(&run.tensor, checksums))
     }
 }
 
 impl<'a> Run<'a, '_> {
     /// Decodes its blocks in parallel.
-    fn decode(
-        &mut self,
-        checkpoint: &Checkpoint,
-        checks: Checks,
-        checksums: &mut [u64],
-    ) -> Result<()> {
+    fn decode(&mut self, decoding: Decoding<'_>, checksums: &mut [u64]) -> Result<()> {
+        let checks = decoding.checks;
         let mut parts = Vec::new();
         self.cut(checksums, &mut parts);
-        let decode = |part: &mut Part<'a, '_>| part.decode(checkpoint, checks);
+        let decode = |part: &mut Part<'a, '_>| part.decode(decoding);
         let decoded = first_error(parts.par_iter_mut().with_max_len(1).map(decode).collect());
         let right = decoded.and_then(|()| checks.compare(&self.tensor, checksums));
         right.map_err(|error| checks.explain(&self.tensor, error))
@@ -191,12 +205,13 @@ impl<'a> Run<'a, '_> {
 }
 
 impl<'a> Part<'a, '_> {
-    fn decode(&mut self, checkpoint: &Checkpoint, checks: Checks) -> Result<()> {
+    fn decode(&mut self, decoding: Decoding<'_>) -> Result<()> {
         let mut blocks = Vec::with_capacity(self.blocks.len());
-        self.add_blocks(checks, &mut blocks)?;
-        blocks.par_chunks_mut(BLOCKS_PER_JOB).with_max_len(1).try_for_each(|blocks| {
-            checkpoint.block_decoders.lend(|decoder| decoder.decode(&checkpoint.index, blocks))
-        })
+        self.add_blocks(decoding.checks, &mut blocks)?;
+        blocks
+            .par_chunks_mut(BLOCKS_PER_JOB)
+            .with_max_len(1)
+            .try_for_each(|blocks| decoding.decode(blocks))
     }
 
     /// Adds its blocks, those that have the same tables one after the other, so that they are decoded
@@ -222,6 +237,14 @@ impl<'a> Part<'a, '_> {
         }
         blocks[begin..].sort_by_key(|block| record.blocks[block.number].plan);
         Ok(())
+    }
+}
+
+impl Decoding<'_> {
+    /// Decodes blocks on this thread.
+    fn decode(&self, blocks: &mut [Block<'_>]) -> Result<()> {
+        let Checkpoint { block_decoders, index, .. } = self.checkpoint;
+        block_decoders.lend(|decoder| decoder.decode(index, blocks, self.destination))
     }
 }
 
@@ -271,7 +294,7 @@ mod tests {
     const TENSORS: usize = 40;
     const ELEMENTS: usize = 1500;
 
-    /// Small tensors of several kinds, one after the other, and their bytes.
+    /// Small tensors of several kinds, elements of two and of four bytes in turn, and their bytes.
     fn encoded() -> (Vec<u8>, Vec<u8>) {
         let mut state = 1u32;
         let mut random = || {
@@ -282,16 +305,23 @@ mod tests {
         let tensors: Vec<Vec<u8>> = (0..TENSORS)
             .map(|tensor| {
                 let elements = if tensor == 7 { 0 } else { ELEMENTS + tensor % 3 };
-                let element = |random: u32| exponent(random) << 7 | (random as u16 >> 3) & 0x7F;
-                (0..elements).flat_map(|_| element(random()).to_le_bytes()).collect()
+                let mut half = || {
+                    let random = random();
+                    exponent(random) << 7 | (random as u16 >> 3) & 0x7F
+                };
+                let mut element = || [half(), half()].map(u16::to_le_bytes).concat();
+                let first_byte = [2, 0][tensor % 2];
+                (0..elements).flat_map(|_| element().split_off(first_byte)).collect()
             })
             .collect();
         let names: Vec<String> = (0..TENSORS).map(|number| format!("t{number:02}")).collect();
-        let shapes: Vec<[u64; 1]> = tensors.iter().map(|bytes| [bytes.len() as u64 / 2]).collect();
+        let dtypes = [Dtype::BF16, Dtype::F32];
+        let elements = |number: usize| tensors[number].len() as u64 / [2, 4][number % 2];
+        let shapes: Vec<[u64; 1]> = (0..TENSORS).map(|number| [elements(number)]).collect();
         let data: Vec<TensorData<'_>> = (0..TENSORS)
             .map(|number| TensorData {
                 name: &names[number],
-                dtype: Dtype::BF16,
+                dtype: dtypes[number % 2].clone(),
                 shape: &shapes[number],
                 bytes: &tensors[number],
             })
@@ -308,6 +338,21 @@ mod tests {
         let mut out = vec![0; bytes.len()];
         checkpoint.decode_all_into(&mut out).unwrap();
         assert!(out == bytes);
+        out.fill(0x5A);
+        checkpoint
+            .decode_runs(runs_of(&checkpoint, &mut out), Checks::Tensors, Destination::Memory)
+            .unwrap();
+        assert!(out == bytes, "past the cache");
+    }
+
+    /// A run for each tensor.
+    fn runs_of<'a, 'o>(checkpoint: &'a Checkpoint, out: &'o mut [u8]) -> Vec<Run<'a, 'o>> {
+        let mut rest = out;
+        let run = |tensor: Tensor<'a>| {
+            let out = rest.split_off_mut(..tensor.byte_len() as usize).expect("all have room");
+            Run { tensor, blocks: 0..tensor.record().blocks.len(), out }
+        };
+        checkpoint.tensors().map(run).collect()
     }
 
     #[test]
@@ -322,14 +367,14 @@ mod tests {
         let mut out = vec![0; bytes.len()];
         let error = checkpoint.decode_all_into(&mut out).unwrap_err().to_string();
         assert!(error.contains("t20") && error.contains("chunk 0"), "{error}");
-        for checks in [Checks::Chunks, Checks::Nothing, Checks::Tensors] {
-            let mut rest = &mut out[..];
-            for tensor in checkpoint.tensors() {
-                let length = tensor.byte_len() as usize;
-                let (out, later) = std::mem::take(&mut rest).split_at_mut(length);
-                rest = later;
-                let run = Run { tensor, blocks: 0..tensor.record().blocks.len(), out };
-                let decoded = checkpoint.decode_runs([run], checks);
+        let all_checks = [Checks::Chunks, Checks::Nothing, Checks::Tensors];
+        let destinations = [Destination::Cache, Destination::Memory];
+        for (checks, destination) in
+            all_checks.into_iter().flat_map(|checks| destinations.map(|to| (checks, to)))
+        {
+            for run in runs_of(&checkpoint, &mut out) {
+                let tensor = run.tensor;
+                let decoded = checkpoint.decode_runs([run], checks, destination);
                 let right = decoded.and_then(|checksums| check_tensor(&tensor, &checksums));
                 assert_eq!(right.is_ok(), tensor.name() != "t20", "{}", tensor.name());
             }

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rayon::prelude::*;
 
+use super::blocks::Destination;
 use super::checkpoint::Checkpoint;
 use super::runs::{Checks, Run, check_tensor};
 use super::tensor::Tensor;
@@ -207,7 +208,7 @@ impl<'a> Piece<'a> {
                     runs.flat_map(|run| run.out.chunks(run.tensor.block_bytes())).collect();
                 blocks.into_par_iter().map(xxh3).collect()
             }
-            None => checkpoint.decode_runs(runs, Checks::Chunks)?,
+            None => checkpoint.decode_runs(runs, Checks::Chunks, Destination::Cache)?,
         };
         Ok(decoded)
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use codec::tile::Mode;
 
+use super::blocks::Destination;
 use super::checkpoint::{Checkpoint, ChunkStart, mismatch};
 use super::elements::Decoded;
 use super::runs::{Checks, Run};
@@ -153,7 +154,7 @@ impl<'a> Tensor<'a> {
                 ),
             });
         }
-        self.checkpoint.decode_tensors([(*self, out)])
+        self.checkpoint.decode_tensors([(*self, out)], Destination::Memory)
     }
 
     /// Decodes the elements with the numbers `elements`, counted row-major (for packed and
@@ -191,7 +192,8 @@ impl<'a> Tensor<'a> {
     /// Decodes a run of blocks in parallel and returns the xxh3 of each; `out` has exactly their
     /// bytes. Chunks have to have the right checksum.
     pub(crate) fn decode_blocks(&self, blocks: Range<usize>, out: &mut [u8]) -> Result<Vec<u64>> {
-        self.checkpoint.decode_runs([Run { tensor: *self, blocks, out }], Checks::Chunks)
+        let run = Run { tensor: *self, blocks, out };
+        self.checkpoint.decode_runs([run], Checks::Chunks, Destination::Cache)
     }
 
     /// The same with whatever checksums chunks have.
@@ -201,7 +203,7 @@ impl<'a> Tensor<'a> {
         out: &mut [u8],
     ) -> Result<()> {
         let run = Run { tensor: *self, blocks, out };
-        self.checkpoint.decode_runs([run], Checks::Nothing).map(drop)
+        self.checkpoint.decode_runs([run], Checks::Nothing, Destination::Cache).map(drop)
     }
 
     /// Decoded bytes of a block other than the last.

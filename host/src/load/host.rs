@@ -8,7 +8,7 @@ use super::loaded::on_host;
 use super::options::LoadOptions;
 use super::report::LoadReport;
 use super::selection::{Selected, Selection};
-use crate::decode::Checkpoint;
+use crate::decode::{Checkpoint, Destination};
 use crate::error::{Error, Result};
 use crate::gpu::{DeviceTensor, HostMemory};
 
@@ -26,7 +26,7 @@ pub(super) fn load(
 ) -> Result<(Vec<DeviceTensor>, LoadReport)> {
     let mut memory = HostMemory::zeroed(selection.total)?;
     let out = &mut memory.bytes_mut()[..selection.total as usize];
-    let report = decode(checkpoint, selection, options, out)?;
+    let report = decode(checkpoint, selection, options, out, Destination::Cache)?;
     Ok((on_host(selection, memory), report))
 }
 
@@ -36,6 +36,7 @@ pub(super) fn decode(
     selection: &Selection<'_>,
     options: &LoadOptions,
     out: &mut [u8],
+    destination: Destination,
 ) -> Result<LoadReport> {
     let tensor_bytes = selection.tensor_bytes();
     let progress = options.progress.as_deref();
@@ -49,7 +50,8 @@ pub(super) fn decode(
         let bytes = step.iter().map(|(tensor, _)| tensor.byte_len()).sum();
         let is_plain = |(tensor, _): &(&Selected<'_>, _)| options.checksums && tensor.is_whole();
         let (whole, others): (Vec<_>, Vec<_>) = step.into_iter().partition(is_plain);
-        checkpoint.decode_tensors(whole.into_iter().map(|(t, out)| (t.part.tensor, out)))?;
+        let whole = whole.into_iter().map(|(selected, out)| (selected.part.tensor, out));
+        checkpoint.decode_tensors(whole, destination)?;
         let decoded = others
             .into_par_iter()
             .try_for_each(|(tensor, out)| decode_tensor(tensor, options.checksums, out));

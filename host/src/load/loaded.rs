@@ -9,7 +9,7 @@ use super::host;
 use super::options::LoadOptions;
 use super::report::LoadReport;
 use super::selection::{Selected, Selection};
-use crate::decode::Checkpoint;
+use crate::decode::{Checkpoint, Destination};
 use crate::error::{Error, Result};
 use crate::gpu::{Device, DeviceTensor, load_to_gpu};
 use crate::safetensors::Dtype;
@@ -202,7 +202,7 @@ impl Checkpoint {
                 detail: format!("the layout has {} bytes; give exactly as many", selection.total),
             });
         }
-        let report = host::decode(self, &selection, options, out)?;
+        let report = host::decode(self, &selection, options, out, Destination::Memory)?;
         Ok(LoadReport { seconds: start.elapsed().as_secs_f64(), ..report })
     }
 }
