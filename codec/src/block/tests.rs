@@ -206,8 +206,8 @@ fn specs(elements: usize) -> Vec<BlockSpec> {
 #[test]
 fn every_plan_comes_back_at_boundary_lengths() {
     for elements in [
-        0, 1, 2, 63, 64, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1021, 2049, 4095, 4096, 4097,
-        6145, 8193,
+        0, 1, 2, 63, 64, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1021, 2049, 2303, 2304, 2305,
+        4095, 4096, 4097, 4352, 4353, 6145, 8193,
     ] {
         for spec in specs(elements) {
             let data = weights(spec.layout.width.bytes(), elements);
@@ -223,7 +223,7 @@ fn every_plan_comes_back_at_boundary_lengths() {
 fn bytes_and_nibbles_come_back_at_every_length() {
     let bytes = |spec: &BlockSpec| spec.layout.width == Width::One;
     // Around the groups, around what the states carry, and around the pieces of a block.
-    for elements in (0..1100).chain(4000..4700) {
+    for elements in (0..1100).chain(2000..2700).chain(4000..4700) {
         for spec in specs(elements).into_iter().filter(bytes) {
             let data = weights(1, elements);
             let tables = tables(&spec, &data);

@@ -137,7 +137,7 @@ impl<F: FnMut(usize, &[u8]), const B: usize> Outputs<B> for PastCache<'_, F, B> 
         self.outs.each_mut().map(|out| &mut **out)
     }
 
-    /// Copies as much of the piece before, which is no longer than this one.
+    /// Copies as much of the piece before.
     #[inline(always)]
     unsafe fn beside<L: Lanes>(&mut self, b: usize, start: usize, unit: Range<usize>) {
         let end = self.pieces[b].start + (unit.end - start);

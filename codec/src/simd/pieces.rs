@@ -18,9 +18,10 @@ use crate::split::{ElementLayout, merge_nibbles, replace_top_byte};
 
 /// Elements of a piece, the last one aside: a whole number of groups, whatever the plan.
 const PIECE_ELEMENTS: usize = 2048;
-/// The last piece takes in a rest that is no whole one, so that all elements whose bytes the states
-/// carry are in it.
-pub(super) const MAX_PIECE_ELEMENTS: usize = 2 * PIECE_ELEMENTS;
+/// The last piece takes in a rest of so many, so that all elements whose bytes the states carry are in it: a
+/// byte carries up to two.
+const MOST_REST: usize = 2 * MAX_STATES_PER_LANE * LANES * size_of::<u16>();
+pub(super) const MAX_PIECE_ELEMENTS: usize = PIECE_ELEMENTS + MOST_REST;
 /// Symbols whose number fits into a byte.
 const COUNTED_AT_ONCE: usize = 192;
 /// Room for a piece's bytes of one plane, up to the end of a group.
@@ -28,7 +29,7 @@ const ROOM: usize = MAX_PIECE_ELEMENTS + MAX_GROUP_SYMBOLS;
 
 const _: () = {
     assert!(PIECE_ELEMENTS.is_multiple_of(2 * MAX_GROUP_SYMBOLS));
-    assert!(PIECE_ELEMENTS >= 2 * MAX_STATES_PER_LANE * LANES * size_of::<u16>());
+    assert!(PIECE_ELEMENTS >= MOST_REST);
 };
 
 /// What [`super::Level::decode_blocks`] needs besides its input and output.
