@@ -115,7 +115,8 @@ impl<'o, F: FnMut(usize, &[u8]), const B: usize> PastCache<'o, F, B> {
         let made = &self.made[b].0[start - piece.start..][..bytes];
         let out = &mut self.outs[b][start..][..bytes];
         for (line, bytes) in out.as_chunks_mut().0.iter_mut().zip(made.as_chunks().0) {
-            // SAFETY: the caller's promise; what has been copied of a piece ends where a line does.
+            // SAFETY: the caller's promise; what has been copied of a piece that is not complete ends where a
+            // line does.
             unsafe { L::store_line(bytes, line) };
         }
         self.copied[b] = start + bytes - bytes % LINE_BYTES;
@@ -158,7 +159,7 @@ impl<F: FnMut(usize, &[u8]), const B: usize> Outputs<B> for PastCache<'_, F, B> 
     unsafe fn complete<L: Lanes>(&mut self, b: usize, piece: Range<usize>) {
         let to_line = self.outs[b][piece.start..].as_ptr().align_offset(LINE_BYTES);
         self.pieces[b] = piece.clone();
-        self.copy_rest(b, piece.end.min(piece.start + to_line));
+        self.copy_rest(b, piece.end.min(piece.start.saturating_add(to_line)));
         if piece.end < self.outs[b].len() {
             (self.each_part)(b, &self.made[b].0[..piece.len()]);
             return;

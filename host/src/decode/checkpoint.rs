@@ -282,7 +282,8 @@ impl Checkpoint {
     }
 
     /// Decodes all tensors into `out`, one after the other as in the original file. It has
-    /// [`Checkpoint::tensor_bytes`].
+    /// [`Checkpoint::tensor_bytes`]. Fastest into memory that has been written to before: what is more than a cache
+    /// holds may be written past it.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 //!
 //! Bytes are put beside each other within quarters of a register, so that what is to come out in one piece
 //! has to be in the same quarter: planes are put in that order first. To widen each byte, to move it and to put
-//! the four together takes twice as many operations.
+//! the four together takes 44 instructions for 64 elements, this 20.
 
 use core::arch::x86_64::*;
 
