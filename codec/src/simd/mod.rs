@@ -256,17 +256,18 @@ impl Level {
     }
 
     #[inline]
-    fn decode_blocks_to<const B: usize>(
+    fn decode_blocks_to<O: Outputs<B>, const B: usize>(
         self,
         spec: &BlockSpec,
         blocks: [BlockInput<'_>; B],
         buffers: &mut [PieceBuffers; B],
-        outs: impl Outputs<B>,
+        outs: O,
     ) -> bool {
         if spec.has_classes() {
             return false;
         }
         match self.0 {
+            Kind::Portable if !O::IN_PLACE => false,
             // SAFETY: arrays take no special instructions.
             Kind::Portable => unsafe {
                 pieces::decode::<portable::Array, _, B>(spec, blocks, buffers, outs)

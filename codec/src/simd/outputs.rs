@@ -20,6 +20,10 @@ use crate::constants::MAX_WIDTH;
 ///
 /// Functions with a parameter `L` may be called only on a processor that has its instructions.
 pub(super) trait Outputs<const B: usize> {
+    /// Whether elements are made in the outputs. If not, they have several bytes, none of them nibbles: what is for
+    /// others is not compiled, nor is anything for arrays.
+    const IN_PLACE: bool;
+
     /// The outputs themselves.
     fn whole(&mut self) -> [&mut [u8]; B];
 
@@ -48,6 +52,8 @@ impl<'o, const B: usize> InPlace<'o, B> {
 }
 
 impl<const B: usize> Outputs<B> for InPlace<'_, B> {
+    const IN_PLACE: bool = true;
+
     #[inline(always)]
     fn whole(&mut self) -> [&mut [u8]; B] {
         self.outs.each_mut().map(|out| &mut **out)
@@ -133,6 +139,8 @@ impl<'o, F: FnMut(usize, &[u8]), const B: usize> PastCache<'o, F, B> {
 }
 
 impl<F: FnMut(usize, &[u8]), const B: usize> Outputs<B> for PastCache<'_, F, B> {
+    const IN_PLACE: bool = false;
+
     #[inline(always)]
     fn whole(&mut self) -> [&mut [u8]; B] {
         self.outs.each_mut().map(|out| &mut **out)

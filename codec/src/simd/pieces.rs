@@ -88,7 +88,9 @@ pub(super) unsafe fn decode<L: Lanes, O: Outputs<B>, const B: usize>(
             return false;
         }
     }
-    if let (ElementLayout::BYTES, Source::Symbols) = (spec.layout, &planes[0].sources[0]) {
+    if O::IN_PLACE
+        && let (ElementLayout::BYTES, Source::Symbols) = (spec.layout, &planes[0].sources[0])
+    {
         let streams = streams.each_mut().map(|[stream, ..]| stream_of(stream));
         // SAFETY: the caller's promise.
         return unsafe { decode_bytes(streams, buffers, outs.whole()) };
@@ -173,7 +175,9 @@ unsafe fn decode_piece<'a, L: Lanes, O: Outputs<B>, const B: usize>(
         let group = streams[0].group_symbols();
         let room = count.next_multiple_of(group);
         let symbols = buffers.each_mut().map(|buffers| &mut buffers.symbols[plane][..room]);
-        if let Source::Nibbles(_) = planes[0].sources[plane] {
+        if O::IN_PLACE
+            && let Source::Nibbles(_) = planes[0].sources[plane]
+        {
             // A carried byte has the nibbles of two elements, or of the last one alone.
             let carried = if piece.last { 2 * planes[0].carried } else { 0 };
             let complete = piece.elements.saturating_sub(carried);
