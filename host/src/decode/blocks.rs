@@ -1,11 +1,11 @@
 //! Decoding of blocks by record: tables looked up, errors given their place.
 
+use std::hash::Hasher;
+
 use codec::block::{BlockSpec, DecodeTables, PlaneClasses, PlaneCoding, decode_scratch_bytes};
 use codec::constants::MAX_WIDTH;
 use codec::rans::{DecodeTable, MixedTables};
 use codec::reference::restore;
-use std::hash::Hasher;
-
 use codec::simd::{BlockInput, PieceBuffers, PieceBytes, prefetch};
 use codec::split::{ElementLayout, Width};
 use codec::tile::TiledBlock;
@@ -123,8 +123,8 @@ impl BlockDecoder {
         Ok(())
     }
 
-    /// Whether there are `B` blocks of the same kind, all of them right: then they are decoded. If
-    /// not, the outputs are unspecified.
+    /// Decodes the first `B` blocks if there are as many, of the same kind, and all of them right. If not, the
+    /// outputs are unspecified.
     fn decode_together<const B: usize>(
         &mut self,
         index: &Index,
